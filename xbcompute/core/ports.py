@@ -20,14 +20,18 @@ class Channel(Protocol):
     """
 
     @property
-    def me(self) -> PartyId: ...
+    def me(self) -> PartyId:
+        """This party."""
 
     @property
-    def peers(self) -> Sequence[PartyId]: ...
+    def peers(self) -> Sequence[PartyId]:
+        """The other parties of the session, sorted."""
 
-    def send(self, to: PartyId, kind: str, fields: Fields) -> None: ...
+    def send(self, to: PartyId, kind: str, fields: Fields) -> None:
+        """Hand one message over."""
 
-    def recv(self, sender: PartyId, kind: str, expected: Mapping[str, Expect]) -> Fields: ...
+    def recv(self, sender: PartyId, kind: str, expected: Mapping[str, Expect]) -> Fields:
+        """The next message of this sender and kind."""
 
 
 class Summation(Protocol):

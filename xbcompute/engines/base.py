@@ -26,7 +26,10 @@ class Done:
 
 @runtime_checkable
 class Iterative(Protocol, Generic[StateT]):
-    """A horizontal analysis. ``StateT`` is a frozen dataclass of int, float, str and numpy arrays: it crosses the border."""
+    """A horizontal analysis.
+
+    ``StateT`` is a frozen dataclass of int, float, str and numpy arrays, since states cross the border.
+    """
 
     @property
     def state_type(self) -> type[StateT]:
