@@ -16,7 +16,8 @@ class Channel(Protocol):
 
     Messages of one (sender, kind) arrive in the order they were sent. ``send`` returns once the message is handed
     over; ``recv`` raises :class:`~xbcompute.core.errors.PeerError` when the peer is gone or silent, and
-    :class:`~xbcompute.core.errors.IntegrityError` when the message is not what ``expected`` describes.
+    :class:`~xbcompute.core.errors.IntegrityError` when the message is not what ``expected`` describes. One thread may
+    send while another receives: with vectors larger than the buffers on the way, each party must do both at once.
     """
 
     @property
