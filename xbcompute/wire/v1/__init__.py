@@ -1,0 +1,1 @@
+"""Generated from protocols/wire by tools/generate_wire.py; not edited."""
