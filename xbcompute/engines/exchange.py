@@ -59,3 +59,9 @@ def exchange(
 def _send_all(channel: Channel, peers: Sequence[PartyId], kind: str, fields: Fields) -> None:
     for peer in peers:
         channel.send(peer, kind, fields)
+
+
+def ring_order(participants: Sequence[PartyId], me: PartyId) -> list[PartyId]:
+    """The others, beginning after ``me`` and going round, so that not everyone sends to the first one first."""
+    at = participants.index(me)
+    return [*participants[at + 1 :], *participants[:at]]
