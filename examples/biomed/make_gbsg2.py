@@ -3,12 +3,12 @@
     python examples/biomed/make_gbsg2.py
 
 Source: the German Breast Cancer Study Group 2 trial (Schumacher et al. 1994), 686 patients, as in
-``lifelines.datasets.load_gbsg2`` (lifelines is under the MIT licence). The hospitals are pretended: the trial was run in
-Germany, and the public file does not say where a patient was treated.
+``lifelines.datasets.load_gbsg2`` (lifelines is under the MIT licence). The hospitals are made up: the trial was run
+in Germany, and the public file does not say where a patient was treated.
 
-Split rule: number the rows 1 to 686 in the order of the file; sort them by the SHA-256 digest of ``gbsg2-row-<number>``;
-the first 172 go to sz-hospital-1, the next 168 to sz-hospital-2, then 176 to sg-centre-1 and 170 to sg-centre-2. The rule
-reads no value of any patient. Patient ids are made up from the position in the hospital's file.
+Split rule: number the rows 1 to 686 in the order of the file; sort them by the SHA-256 digest of
+``gbsg2-row-<number>``; the first 172 go to sz-hospital-1, the next 168 to sz-hospital-2, then 176 to sg-centre-1 and
+170 to sg-centre-2. The rule reads no value of any patient. Patient ids are made up from the place in a hospital's file.
 """
 
 from __future__ import annotations
