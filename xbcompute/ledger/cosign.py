@@ -83,7 +83,9 @@ def check_extends(seen: Seen | None, new: Checkpoint, proof: Sequence[bytes], *,
     Raises:
         IntegrityError: naming the party whose ledger was rolled back, forked or not signed by its pinned key.
     """
-    if new.origin != origin or (seen is not None and seen.origin != origin):
+    if seen is not None and seen.origin != origin:
+        raise IntegrityError("ledger.origin", f"the last head of {seen.origin} was taken for that of {origin}.")
+    if new.origin != origin:
         raise IntegrityError("ledger.origin", f"a checkpoint of {new.origin} came where one of {origin} was due.")
     new.verify(key)
     if seen is None:

@@ -123,7 +123,7 @@ def lines(
 ) -> Iterator[bytes]:
     """All lines but the seal.
 
-    ``checkpoints`` are in ascending size; the last one covers every entry.
+    ``checkpoints`` are in ascending size, one a size; the last one covers every entry.
 
     Raises:
         InputError: they are not, or do not.
@@ -132,7 +132,7 @@ def lines(
     written, waiting = 0, list(checkpoints)
 
     def due() -> Iterator[bytes]:
-        while waiting and waiting[0][0].size == written:
+        if waiting and waiting[0][0].size == written:
             checkpoint, countersignatures = waiting.pop(0)
             yield _line("checkpoint", checkpoint.to_json())
             for countersignature in countersignatures:

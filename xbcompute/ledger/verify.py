@@ -130,6 +130,8 @@ class _Reading:
             raise IntegrityError(
                 "ledger.sequence", f"it is for {checkpoint.size} records and stands after {self.frontier.size}."
             )
+        if self.checkpoint is not None:
+            raise IntegrityError("ledger.sequence", f"it is the second checkpoint for {checkpoint.size} records.")
         checkpoint.verify(self.header.key)
         if checkpoint.root != self.frontier.root():
             raise IntegrityError(

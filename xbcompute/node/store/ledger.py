@@ -170,16 +170,29 @@ class LedgerStore:
         Raises:
             IntegrityError: naming the first record that does not match, or the head.
         """
-        stored, frontier = self.head(), merkle.Frontier()
+        stored, frontier, page = self.head(), merkle.Frontier(), list[merkle.Node]()
         for entry in self.entries(0, stored.size):
-            leaf = entry.leaf()
-            with self._database.read() as connection:
-                if _Nodes(connection)(0, frontier.size) != leaf:
-                    raise IntegrityError("ledger.leaf", f"record {frontier.size} of the ledger was changed on disk.")
-            frontier, _ = frontier.append(leaf)
+            frontier, created = frontier.append(entry.leaf())
+            page.extend(created)
+            if frontier.size % _PAGE == 0 or frontier.size == stored.size:
+                self._check_nodes(page)
+                page.clear()
         if frontier.size != stored.size or frontier.root() != stored.root:
             raise IntegrityError("ledger.root", "the ledger on disk does not give the root of its head.")
         return stored
+
+    def _check_nodes(self, page: list[merkle.Node]) -> None:
+        held: dict[tuple[int, int], bytes] = {}
+        with self._database.read() as connection:
+            for level in {node.level for node in page}:
+                numbers = [node.number for node in page if node.level == level]
+                within = NODES.c.number.between(min(numbers), max(numbers))
+                for row in connection.execute(select(NODES).where(NODES.c.level == level, within)):
+                    held[row.level, row.number] = bytes(row.hash)
+        for node in page:
+            if held.get((node.level, node.number)) != node.hash:
+                what = f"record {node.number}" if node.level == 0 else f"node {node.number} of level {node.level}"
+                raise IntegrityError("ledger.leaf", f"{what} of the ledger was changed on disk.")
 
     def export(
         self, path: Path, *, origin: str, key: str, witnesses: Mapping[str, str], sign: Sign, at: dt.datetime
