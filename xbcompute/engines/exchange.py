@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,18 @@ from xbcompute.core.ports import Channel
 
 INLINE_MAX: Final = 1 << 15
 """Bytes of arrays up to which a message is sent before anything is received: it fits in any channel's buffers."""
+
+
+@runtime_checkable
+class Broadcasting(Protocol):
+    """A channel that can encode a message once and hand it over for all its peers."""
+
+    @property
+    def peers(self) -> Sequence[PartyId]:
+        """Those that :meth:`broadcast` reaches."""
+
+    def broadcast(self, kind: str, fields: Fields) -> None:
+        """Send the same message to every peer."""
 
 
 class _Sending(threading.Thread):
@@ -57,6 +69,9 @@ def exchange(
 
 
 def _send_all(channel: Channel, peers: Sequence[PartyId], kind: str, fields: Fields) -> None:
+    if isinstance(channel, Broadcasting) and set(channel.peers) == set(peers):
+        channel.broadcast(kind, fields)
+        return
     for peer in peers:
         channel.send(peer, kind, fields)
 

@@ -105,6 +105,8 @@ def encode(layout: Layout, mine: Contribution, n: int) -> NDArray[np.uint64]:
 def decode(layout: Layout, total: NDArray[np.uint64], n: int) -> dict[str, NDArray[Any]]:
     """The arrays of a total of ``n`` contributions: int64 for integer arrays, otherwise float64.
 
+    ``total`` is handed over: the arrays lie in its memory (a second large vector would cost more than the arithmetic).
+
     Raises:
         IntegrityError: an element lies outside what ``n`` contributions within bounds can add up to, so some
             participant broke the protocol (``fixed_point.total``).
@@ -118,9 +120,12 @@ def decode(layout: Layout, total: NDArray[np.uint64], n: int) -> dict[str, NDArr
         bits = fraction_bits(spec, n)
         _check_range(name, spec, part, n, bits)
         if spec.integer:
-            arrays[name] = part.reshape(spec.shape).copy()
-        else:
-            arrays[name] = np.multiply(part, math.ldexp(1.0, -bits), dtype=np.float64).reshape(spec.shape)
+            arrays[name] = part.reshape(spec.shape)
+            continue
+        values, scale = part.view(np.float64), math.ldexp(1.0, -bits)
+        for block in blocks(spec.size):
+            values[block] = part[block] * scale
+        arrays[name] = values.reshape(spec.shape)
     return arrays
 
 

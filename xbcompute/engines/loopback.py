@@ -8,9 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from xbcompute.core import fields as messages
-from xbcompute.core.errors import InputError, PeerError
+from xbcompute.core.errors import InputError, IntegrityError, PeerError
 from xbcompute.core.fields import Expect, Fields, Value
 from xbcompute.core.parties import PartyId
+
+
+class MemoryJournal:
+    """A :class:`~xbcompute.core.ports.Journal` that lasts as long as the process; ``released`` is what it was told."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, int]] = []
+        self.released: list[tuple[int, int]] = []
+
+    def begin_round(self, epoch: int, round: int) -> None:
+        """See :class:`Journal`."""
+        if self.begun and (epoch, round) <= self.begun[-1]:
+            raise IntegrityError("journal.round", f"round {epoch}.{round} or a later one was begun before.")
+        self.begun.append((epoch, round))
+
+    def seed_released(self, epoch: int, round: int) -> None:
+        """See :class:`Journal`."""
+        self.released.append((epoch, round))
+
 
 _Route = tuple[PartyId, PartyId, str]
 
