@@ -113,8 +113,9 @@ class Result:
         """Lines every result ends with: suppression, the scope of its cells, notes."""
         count = len(self._body["suppressed"])
         scope = str(self._body["cell_scope"])
+        held = "Nothing was suppressed." if not count else f"{count} numbers were suppressed."
         lines = [
-            "Nothing was suppressed." if not count else f"{count} numbers were suppressed.",
+            "1 number was suppressed." if count == 1 else held,
             f"Cell scope {scope}: {CELL_SCOPES[scope]}." if scope in CELL_SCOPES else f"Cell scope {scope}.",
         ]
         return lines + [note_text(note) for note in self._body["notes"]]
