@@ -282,13 +282,14 @@ def test_a_file_of_a_later_version_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_headers_of_other_forms_are_refused(tmp_path: Path) -> None:
-    for change in [
+    changes: list[dict[str, Any]] = [
         {"witnesses": 1},
         {"witnesses": {"sg": 1}},
         {"witnesses": {"a b": KEYS["sg"]}},
         {"key": 1},
         {"x": 1},
-    ]:
+    ]
+    for change in changes:
 
         def spoil(value: dict[str, Any], change: dict[str, Any] = change) -> None:
             value["header"].update(change)

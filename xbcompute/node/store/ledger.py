@@ -83,13 +83,20 @@ class LedgerStore:
         return read_record(json.loads(row.record))
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """Stored records with their salts from ``start`` up to ``stop``, read in pages. Salts stay with the party."""
+        """Stored records with their salts from ``start`` up to ``stop``, read in pages. Salts stay with the party.
+
+        Raises:
+            IntegrityError: a record is missing before a later one.
+        """
         while stop is None or start < stop:
             end = start + _PAGE if stop is None else min(stop, start + _PAGE)
-            query = select(LEAVES.c.record, LEAVES.c.salt).where(LEAVES.c.seq >= start, LEAVES.c.seq < end)
+            query = select(LEAVES).where(LEAVES.c.seq >= start, LEAVES.c.seq < end)
             with self._database.read() as connection:
                 rows = connection.execute(query.order_by(LEAVES.c.seq)).all()
-            yield from (Entry(bytes(row.record), bytes(row.salt)) for row in rows)
+            for due, row in enumerate(rows, start):
+                if row.seq != due:
+                    raise IntegrityError("ledger.leaf", f"record {due} of the ledger is missing on disk.")
+                yield Entry(bytes(row.record), bytes(row.salt))
             if len(rows) < end - start:
                 return
             start = end
