@@ -182,7 +182,7 @@ def test_an_unknown_kind_still_shows_every_number() -> None:
     body = {"kind": "rate", "n": 9, "n_dropped": 0, "suppressed": [], "cell_scope": "odd", "notes": [{"en": "Note."}]}
     result = Result("r", {**body, "rate": 0.5, "by": {"a": [1, 2]}})
     assert result.summary["value"] == {"rate": 0.5, "by.a.0": 1, "by.a.1": 2}
-    assert repr(result).endswith("Cell scope odd.\nNote.")
+    assert repr(result).endswith("Cell scope: odd.\nNote.")
     with pytest.raises(InputError, match="no plot"):
         result.plot()
 
@@ -190,8 +190,8 @@ def test_an_unknown_kind_still_shows_every_number() -> None:
 def test_every_result_states_suppression_and_cell_scope(run: Run) -> None:
     for result in run.values():
         assert "Nothing was suppressed." in repr(result)
-        assert "Cell scope pooled" in repr(result)
-        assert "Cell scope pooled" in result._repr_html_()
+        assert "Cell scope: pooled" in repr(result)
+        assert "Cell scope: pooled" in result._repr_html_()
 
 
 def test_crossings_ledger_and_decision(run: Run, body: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 COMMON = ("kind", "n", "n_dropped", "suppressed", "cell_scope", "notes")
 CELL_SCOPES = {
-    "pooled": "cells tested on the joint total, which every contributor saw",
-    "holder": "cells tested at each holder before anything left",
+    "pooled": " (cells tested on the joint total)",
+    "holder": " (cells tested at each holder first)",
 }
 
 
@@ -112,12 +112,9 @@ class Result:
     def footer(self) -> list[str]:
         """Lines every result ends with: suppression, the scope of its cells, notes."""
         count = len(self._body["suppressed"])
+        held = "Nothing was" if not count else "1 number was" if count == 1 else f"{count} numbers were"
         scope = str(self._body["cell_scope"])
-        held = "Nothing was suppressed." if not count else f"{count} numbers were suppressed."
-        lines = [
-            "1 number was suppressed." if count == 1 else held,
-            f"Cell scope {scope}: {CELL_SCOPES[scope]}." if scope in CELL_SCOPES else f"Cell scope {scope}.",
-        ]
+        lines = [f"{held} suppressed. Cell scope: {scope}{CELL_SCOPES.get(scope, '')}."]
         return lines + [note_text(note) for note in self._body["notes"]]
 
     def __repr__(self) -> str:
