@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from xbcompute.core.ports import Journal
 from xbcompute.ledger.keys import key_text
 from xbcompute.ledger.merkle import EMPTY_ROOT, verify_consistency, verify_inclusion
 from xbcompute.ledger.verify import verify_file
-from xbcompute.node.store import Store, open_store
+from xbcompute.node.store import Store, database, open_store
 from xbcompute.node.store.journal import SeedReleased, SessionJournal
 from xbcompute.node.store.ledger import Head
 from xbcompute.node.store.people import counting_year, people
@@ -44,16 +45,21 @@ Reopen = Callable[[], Store]
         pytest.param("postgresql", marks=pytest.mark.skipif(not POSTGRES, reason="XBCOMPUTE_TEST_POSTGRES is not set")),
     ]
 )
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return tmp_path / "node.db"
+    engine = create_engine(str(POSTGRES))
+    found = MetaData()
+    found.reflect(engine)
+    found.drop_all(engine)
+    engine.dispose()
+    return str(POSTGRES)
+
+
+@pytest.fixture
+def reopen(url: str | Path, tmp_path: Path) -> Iterator[Reopen]:
     """Opens the same database again, as a restarted node does."""
-    url: str | Path = tmp_path / "node.db"
-    if request.param == "postgresql":
-        url = str(POSTGRES)
-        engine = create_engine(url)
-        found = MetaData()
-        found.reflect(engine)
-        found.drop_all(engine)
-        engine.dispose()
     opened: list[Store] = []
 
     def again() -> Store:
@@ -79,6 +85,49 @@ def fill(store: Store, count: int) -> None:
 
 def some_people(*numbers: int) -> bytes:
     return people([number.to_bytes(16, "big") for number in numbers])
+
+
+class TestWriters:
+    def test_threads_lose_nothing(self, store: Store) -> None:
+        got: list[int] = []
+
+        def work() -> None:
+            got.extend(store.ledger.append_record("session", {"state": "running"}, NOW) for _ in range(15))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(got) == list(range(60))
+        assert store.ledger.check().size == 60
+
+    def test_a_locked_store_is_named(self, url: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(database, "BUSY_MS", 20)
+        with open_store(url, folder=tmp_path) as one, open_store(url, folder=tmp_path) as two:
+            with one.database.write():
+                with pytest.raises(IntegrityError, match="another process holds it") as caught:
+                    two.journal.begin_round(SESSION, 1, 1)
+                assert caught.value.code == "store.write"
+                assert two.journal.latest(SESSION) is None
+            two.journal.begin_round(SESSION, 1, 1)
+
+    def test_an_error_inside_a_write_undoes_all_of_it(self, store: Store) -> None:
+        with pytest.raises(ZeroDivisionError), store.database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO rounds_begun VALUES ('x', 1, 1)")
+            _ = 1 // 0
+        assert store.journal.latest("x") is None
+
+    def test_errors_of_the_driver_do_not_carry_values(self, store: Store) -> None:
+        with pytest.raises(IntegrityError) as caught, store.database.write() as connection:
+            for _ in range(2):
+                connection.exec_driver_sql("INSERT INTO rounds_begun VALUES ('canary-7e1', 1, 1)")
+        assert caught.value.code == "store.write"
+        assert "canary-7e1" not in repr(caught.value.public())
+        assert caught.value.__cause__ is None and caught.value.__suppress_context__
+        with pytest.raises(IntegrityError) as caught, store.database.read() as connection:
+            connection.exec_driver_sql("SELECT * FROM nothing")
+        assert caught.value.code == "store.read"
 
 
 class TestLedger:

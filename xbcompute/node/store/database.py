@@ -14,12 +14,13 @@ from xbcompute.core.errors import InputError, IntegrityError
 
 BUSY_MS = 5_000
 """How long a writer waits for another one, milliseconds."""
+_LOCK = int.from_bytes(b"xb-store")
 
 
 class Database:
     """An engine with the two kinds of transaction this project uses.
 
-    SQLite: WAL, ``synchronous=FULL``, writers take the lock at once. PostgreSQL: writers are serializable. A write
+    Writers follow one another: SQLite (WAL, ``synchronous=FULL``) locks the file, PostgreSQL an advisory lock. A write
     transaction that returned is on disk; one that raised left nothing behind.
     """
 
@@ -36,9 +37,12 @@ class Database:
             ) from None
         if url.get_backend_name() == "sqlite":
             _prepare_sqlite(self.engine)
-            self._writer = self.engine.execution_options(writes=True)
+            self._reader, self._writer = self.engine, self.engine.execution_options(writes=True)
         else:
-            self._writer = self.engine.execution_options(isolation_level="SERIALIZABLE")
+            _prepare_postgresql(self.engine)
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            # Not serializable: the snapshot would be older than the lock that the writer waited for.
+            self._writer = self.engine.execution_options(isolation_level="READ COMMITTED", writes=True)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -61,7 +65,7 @@ class Database:
             IntegrityError: ``store.read``: it cannot be read.
         """
         try:
-            with self.engine.begin() as connection:
+            with self._reader.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise IntegrityError("store.read", f"the store was not read: {_reason(error)}.", todo=_TODO) from None
@@ -75,11 +79,11 @@ _TODO = "Nothing was changed: free the disk, stop the other process or mend the 
 _REASONS = {
     "disk is full": "the disk is full",
     "locked": "another process holds it",
+    "lock timeout": "another process holds it",
     "readonly": "it is read-only",
     "malformed": "it is damaged",
     "not a database": "it is not a database",
     "disk i/o": "the disk failed",
-    "serialize": "another process wrote at the same time",
     "could not connect": "its server does not answer",
     "connection": "its server does not answer",
     "unable to open": "it cannot be opened",
@@ -110,6 +114,21 @@ def _prepare_sqlite(engine: Engine) -> None:
         # Taking the lock first avoids the upgrade of a read lock, which fails instead of waiting.
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET lock_timeout = {BUSY_MS}")
+        cursor.execute("SET synchronous_commit = on")
+        cursor.close()
+        connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("writes", False):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def read_url(url: str | Path) -> URL:
