@@ -201,7 +201,8 @@ def count_people(dataset: Dataset, base: Path, study: Study, *, party: PartyId =
     facts = {party: column_facts(dataset, study.source_columns())}
     schema = join_schema(study, facts, [holder], Limits(cell_min=1))
     with open_source(dataset, base) as source:
-        return prepare(source, dataset, study, schema).n_people
+        prepared = prepare(source, dataset, study, schema)
+        return int(prepared.n_people)
 
 
 def all_present(columns: Sequence[str], sql: Mapping[str, str]) -> str:
