@@ -7,7 +7,6 @@ compared the certificate with the pinned one and the names in the call with the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -17,6 +16,7 @@ import grpc
 from xbcompute.core.errors import InputError, IntegrityError
 from xbcompute.core.frame import Frame
 from xbcompute.core.parties import PartyId
+from xbcompute.gate.allocator import keep_freed_memory
 from xbcompute.gate.links import Link, Links, OnFrame, OnLink, OnViolation, log
 from xbcompute.gate.pki import Identity, Pin
 from xbcompute.gate.service import NodeService, node_handler
@@ -26,9 +26,19 @@ from xbcompute.wire.v1 import frame_pb2
 
 PEER_SERVICE: str = frame_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
 _ACCEPTED = ("xb-link", str(VERSION))
+_STREAM_ENDED = (
+    grpc.aio.AioRpcError,
+    grpc.aio.UsageError,
+    grpc.aio.InternalError,
+    grpc.aio.AbortError,
+    asyncio.InvalidStateError,
+)
 _BACKOFF = (0.05, 2.0)
 _PATIENCE = 10.0
 """Seconds a dialler waits for the other side to accept a link."""
+
+_FAREWELL = 0.5
+"""Seconds that calls get to end when the node stops."""
 
 _Read = Callable[[], Awaitable[Any]]
 _Write = Callable[[bytes], Awaitable[None]]
@@ -91,6 +101,7 @@ class Border(Links):
             InputError: the address cannot be bound.
         """
         port = None
+        keep_freed_memory()
         if self._listen is not None:
             self._server = grpc.aio.server(options=SERVER_OPTIONS)
             handlers = [self._peer_handler()]
@@ -123,7 +134,8 @@ class Border(Links):
         for link in list(self._links.values()):
             self._link_down(link, "this node stopped")
         if self._server is not None:
-            await self._server.stop(0)
+            # Answered links end by themselves now that their outboxes are closed; users' streams are cut after this.
+            await self._server.stop(_FAREWELL)
 
     def _encode(self, frame: Frame) -> bytes:
         return encode_frame(frame)
@@ -239,40 +251,44 @@ class Border(Links):
         self, peer: PartyId, read: _Read, write: _Write, greet: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         link = self._link_up(peer)
-        writer: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         try:
             if greet is not None:
                 await greet()
-            writer = asyncio.create_task(_write_all(link, write))
-            while (data := await read()) is not grpc.aio.EOF:
-                try:
-                    frame = decode_frame(data)
-                except IntegrityError as error:
-                    self._violated(peer, None, error)
-                    break
-                await self._take(link, frame, len(data))
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.aio.InternalError, grpc.aio.AbortError) as error:
+            tasks = [
+                asyncio.create_task(self._read_all(link, read)),
+                asyncio.create_task(_write_all(link, write)),
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except _STREAM_ENDED as error:
             log.info("link to %s ended: %s", peer, type(error).__name__)
-        except asyncio.CancelledError:
-            # grpc.aio raises this for a stream that ended, too; only a cancelled task may pass it on.
-            task = asyncio.current_task()
-            if self._stopping or task is None or task.cancelling():
-                raise
         finally:
             self._link_down(link)
-            if writer is not None:
-                writer.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await writer
+            for task in tasks:
+                task.cancel()
+            for end in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(end, Exception):
+                    # A fault of this node's own; its text might hold anything.
+                    log.error("link to %s ended by %s in this node", peer, type(end).__name__)
+
+    async def _read_all(self, link: Link, read: _Read) -> None:
+        """Deliver what arrives until the stream ends or carries what is no frame."""
+        try:
+            while (data := await read()) is not grpc.aio.EOF:
+                await self._take(link, decode_frame(data), len(data))
+        except IntegrityError as error:
+            self._violated(link.peer, None, error)
+        except _STREAM_ENDED as error:
+            log.info("link to %s ended: %s", link.peer, type(error).__name__)
 
 
 async def _write_all(link: Link, write: _Write) -> None:
-    """Write what waits until the link is down; a failed write closes the outbox, and reading ends by itself."""
+    """Write what waits until the link is down or the stream ends."""
     try:
         while (item := await link.outbox.get()) is not None:
             await write(item[1])
-    except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError):
-        link.outbox.close()
+    except _STREAM_ENDED as error:
+        log.info("link to %s ended: %s", link.peer, type(error).__name__)
 
 
 def _reason(address: str, pin: Pin, code: Any, details: str) -> str:

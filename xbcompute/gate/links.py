@@ -188,9 +188,16 @@ class Links(ABC):
         Raises:
             PeerError: the link is down, or broke after this session began. IntegrityError: the frame has no valid form.
         """
+        await self._send(self._link(peer), frame)
+
+    def _link(self, peer: PartyId) -> Link:
         link = self._links.get(peer)
         if link is None:
             raise down(peer)
+        return link
+
+    async def _send(self, link: Link, frame: Frame) -> None:
+        peer = link.peer
         if frame.session in self._void[peer]:
             raise PeerError("peer.session-broken", f"the link to {peer} broke during this session.")
         encoded = self._encode(frame)
@@ -210,8 +217,10 @@ class Links(ABC):
         if peer not in self._turns:
             raise down(peer)
         async with self._turns[peer]:
+            # The same link for the whole message: numbers start again with the next one.
+            link = self._link(peer)
             for frame in self._numbers.frames(peer, data, session=session, channel=channel, kind=kind, plan=plan):
-                await self.send(peer, frame)
+                await self._send(link, frame)
 
     def forget(self, session: bytes) -> None:
         """Drop what is remembered of an ended session (its accounts stay until ``accounts.forget``)."""
@@ -248,13 +257,16 @@ class Links(ABC):
         self._on_link(link.peer, False)
 
     async def _take(self, link: Link, frame: Frame, wire: int) -> None:
-        """Check, count and deliver an incoming frame; the next is read when the node is done with this one."""
+        """Check, count and deliver an incoming frame; the next is read when the node is done with this one.
+
+        What the node raises against the frame is a violation, as is a frame refused here.
+        """
         try:
             if not link.admit(frame, self._void[link.peer]):
                 return
             self.accounts.add("in", link.peer, frame, wire)
             await self._on_frame(link.peer, frame)
-        except IntegrityError as error:
+        except XbError as error:
             self._violated(link.peer, frame.session, error)
 
     def _violated(self, peer: PartyId, session: bytes | None, error: XbError) -> None:

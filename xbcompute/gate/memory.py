@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from xbcompute.core.frame import Frame
 from xbcompute.core.parties import PartyId
-from xbcompute.gate.links import Link, Links, OnFrame, OnLink, OnViolation
+from xbcompute.gate.links import Link, Links, OnFrame, OnLink, OnViolation, log
 from xbcompute.gate.pki import Identity
 from xbcompute.gate.service import NodeService
 from xbcompute.gate.tls import Peer, User
@@ -89,12 +89,18 @@ class MemoryBorder(Links):
                 await pump
 
     async def _pump(self, link: Link, other: MemoryBorder) -> None:
-        while (item := await link.outbox.get()) is not None:
-            frame, header = item
-            receiving = other._links.get(self.me)
-            if receiving is None:
-                return
-            await other._take(receiving, frame, self._wire_size(frame, header))
+        try:
+            while (item := await link.outbox.get()) is not None:
+                frame, header = item
+                receiving = other._links.get(self.me)
+                if receiving is None:
+                    return
+                await other._take(receiving, frame, self._wire_size(frame, header))
+        except Exception as error:
+            # A fault of the receiving node's own; its text might hold anything.
+            log.error("link of %s to %s ended by %s", self.me, other.me, type(error).__name__)
+            await other._leave(self.me)
+            await self._leave(other.me)
 
     def _encode(self, frame: Frame) -> bytes:
         return encode_header(frame)

@@ -25,7 +25,6 @@ RECEIVE_MAX = CHUNK_MAX + (64 << 10)
 
 _KEEPALIVE_MS = 2_000
 _SILENCE_MS = 4_000
-_HTTP2_FRAME = 1 << 20
 
 Options = Sequence[tuple[str, int | str]]
 
@@ -34,7 +33,7 @@ _COMMON: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_timeout_ms", _SILENCE_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.max_frame_size", _HTTP2_FRAME),
+    ("grpc.tcp_read_chunk_size", CHUNK_MAX),
 )
 
 SERVER_OPTIONS: Options = (

@@ -143,8 +143,9 @@ class Numbering:
         key = (to, session, channel)
         start = self._next.get(key, 0)
         for frame in cut(data, session=session, channel=channel, kind=kind, plan=plan, start=start):
-            self._next[key] = frame.sequence + 1
             yield frame
+            # After the yield: a frame that could not be handed over has not used its number.
+            self._next[key] = frame.sequence + 1
 
     def forget(self, *, session: bytes | None = None, to: PartyId | None = None) -> None:
         """Drop the counts of an ended session, or of a link that broke."""
