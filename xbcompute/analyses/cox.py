@@ -25,7 +25,7 @@ from xbcompute.core.errors import InputError, RefusedError
 from xbcompute.core.schema import Rows, Schema
 from xbcompute.disclosure.models import check_own_size, check_size
 from xbcompute.engines.base import Done
-from xbcompute.specs.analysis import Cox
+from xbcompute.specs.analysis import Cox as CoxSpec
 
 Floats = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ class CoxState:
     timed: int
 
 
-class CoxRegression:
+class Cox:
     """An :class:`~xbcompute.engines.base.Iterative` analysis; oracle: a pooled fit with the party as stratum.
 
     Raises:
@@ -94,7 +94,7 @@ class CoxRegression:
 
     state_type = CoxState
 
-    def __init__(self, spec: Cox, schema: Schema) -> None:
+    def __init__(self, spec: CoxSpec, schema: Schema) -> None:
         if spec.baseline == "shared":
             raise RefusedError(
                 "cox.shared",

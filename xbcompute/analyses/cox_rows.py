@@ -18,7 +18,7 @@ from xbcompute.core.arrays import ArraySpec
 from xbcompute.core.errors import InputError
 from xbcompute.core.schema import Rows, Schema
 from xbcompute.disclosure.models import check_cells
-from xbcompute.specs.analysis import Cox
+from xbcompute.specs.analysis import Cox as CoxSpec
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -34,7 +34,7 @@ class CoxRows:
     strata: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, spec: Cox, schema: Schema) -> CoxRows:
+    def of(cls, spec: CoxSpec, schema: Schema) -> CoxRows:
         """From the study's columns.
 
         Raises:

@@ -24,7 +24,7 @@ from xbcompute.core.errors import InputError
 from xbcompute.core.schema import Rows, Schema
 from xbcompute.disclosure.survival import merge_intervals
 from xbcompute.engines.base import Done
-from xbcompute.specs.analysis import KaplanMeier
+from xbcompute.specs.analysis import KaplanMeier as KaplanMeierSpec
 
 INTERVALS_MAX: Final = 100_000
 """Most intervals a grid may have: more is a unit that does not fit the column's bounds."""
@@ -41,7 +41,7 @@ class CurvesState:
     intervals: int
 
 
-class KaplanMeierCurves:
+class KaplanMeier:
     """An :class:`~xbcompute.engines.base.Iterative` analysis of one round; oracle: lifelines on the merged times.
 
     Raises:
@@ -51,7 +51,7 @@ class KaplanMeierCurves:
 
     state_type = CurvesState
 
-    def __init__(self, spec: KaplanMeier, schema: Schema) -> None:
+    def __init__(self, spec: KaplanMeierSpec, schema: Schema) -> None:
         if spec.unit is None:
             raise InputError(
                 "kaplan_meier.unit",
@@ -175,7 +175,7 @@ def _coarseness(merged: int, state: CurvesState) -> str:
     )
 
 
-def _groups(spec: KaplanMeier, schema: Schema) -> tuple[str, ...]:
+def _groups(spec: KaplanMeierSpec, schema: Schema) -> tuple[str, ...]:
     if spec.by is None:
         return (ALL,)
     by = column_of(schema.columns, spec.by, role="grouping column")
