@@ -86,7 +86,8 @@ def size_text(count: int) -> str:
     return f"{count} B"
 
 
-def _table(*columns: tuple[str, str]) -> Grid:
+def data_table(*columns: tuple[str, str]) -> Grid:
+    """An empty table; each column with the side it is written from."""
     table = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style="bold")
     for name, side in columns:
         table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
@@ -96,7 +97,7 @@ def _table(*columns: tuple[str, str]) -> Grid:
 def crossings_view(run: Run) -> RenderableType:
     """What left, by kind with its grade, and how much from whom to whom."""
     rows = list(run.crossings)
-    kinds = _table(
+    kinds = data_table(
         ("what left", "left"), ("grade", "left"), ("pairs", "right"), ("frames", "right"), ("bytes", "right")
     )
     for kind, grade in dict.fromkeys((str(row["kind"]), str(row["grade"])) for row in rows):
@@ -106,7 +107,7 @@ def crossings_view(run: Run) -> RenderableType:
         kinds.add_row(kind, grade, str(pairs), f"{_sum(same, 'frames'):,}", size)
     parties = list(dict.fromkeys(str(row[end]) for end in ("from", "to") for row in rows))
     numbers = {party: str(number) for number, party in enumerate(parties, 1)}
-    matrix = _table(
+    matrix = data_table(
         ("from \\ to", "left"), *((f"→ {numbers[party]}", "right") for party in parties), ("in all", "right")
     )
     for sender in parties:
@@ -123,7 +124,7 @@ def _sum(rows: Iterable[Mapping[str, Any]], name: str) -> int:
 
 def ledger_view(run: Run) -> RenderableType:
     """A line a party: records, root, whether the file verified offline."""
-    table = _table(("ledger of", "left"), ("records", "right"), ("root", "left"), ("verified", "left"))
+    table = data_table(("ledger of", "left"), ("records", "right"), ("root", "left"), ("verified", "left"))
     for party, size in run.ledger["size"].items():
         good = run.ledger["verified"][party] == "yes"
         root = str(run.ledger["root"][party])
