@@ -32,7 +32,7 @@ from xbcompute.specs.load import StudyFolder
 LABELS = {
     "no": "no hormone therapy",
     "yes": "hormone therapy",
-    "horTh[T.yes]": "hormone therapy",
+    "horTh[T.yes]": "hormone therapy, at age 0",
     "age": "age, by year",
     "tsize": "tumour size, by mm",
     "tgrade[T.II]": "grade II to I",
@@ -108,6 +108,7 @@ def _figure(run: Run, truth: Pooled | None, out: Path) -> tuple[Path | None, str
             title="Recurrence-free survival in GBSG2, from four hospitals jointly",
             labels=LABELS,
             time_label="days",
+            survival_label="recurrence-free survival",
             reference=None if truth is None else truth.curves,
             note="" if truth is None else note,
         )
@@ -124,7 +125,8 @@ def comparison(run: Run, truth: Pooled) -> RenderableType:
     km, cox = run["km"], run["cox"]
     assert isinstance(km, KaplanMeier)
     assert isinstance(cox, CoxModel)
-    return Group(_survival_table(km, truth), Text(), _cox_table(cox, truth))
+    text = "Pooled: lifelines on all rows in one table, which no hospital could make; Cox with a stratum a hospital."
+    return Group(_survival_table(km, truth), Text(), _cox_table(cox, truth), Text(), Text(text, style="dim"))
 
 
 def _survival_table(km: KaplanMeier, truth: Pooled) -> Grid:
@@ -134,8 +136,8 @@ def _survival_table(km: KaplanMeier, truth: Pooled) -> Grid:
         ("at risk", "right"),
         ("events", "right"),
         ("joint", "right"),
-        ("lifelines, pooled", "right"),
-        ("difference", "right"),
+        ("pooled", "right"),
+        ("diff", "right"),
     )
     for group in km.groups:
         for place, row in enumerate(km.curve(group)):
@@ -150,16 +152,16 @@ def _survival_table(km: KaplanMeier, truth: Pooled) -> Grid:
 
 def _cox_table(cox: CoxModel, truth: Pooled) -> Grid:
     table = data_table(
-        ("Cox, by hospital", "left"),
-        ("hazard ratio", "right"),
+        ("Cox model", "left"),
+        ("ratio", "right"),
         ("p", "right"),
-        ("coefficient", "right"),
-        ("lifelines, pooled", "right"),
-        ("difference", "right"),
-        ("of se", "right"),
+        ("coef", "right"),
+        ("pooled", "right"),
+        ("diff", "right"),
+        ("se diff", "right"),
     )
     for name in cox.names:
-        pair = _pair(cox.coef[name], truth.coef[name], 5)
+        pair = _pair(cox.coef[name], truth.coef[name], 4)
         ratio, p = f"{cox.exp_coef[name]:.3f}", format_p(cox.p[name])
         table.add_row(LABELS[name], ratio, p, *pair, difference_text(cox.se[name] - truth.se[name]))
     return table

@@ -46,10 +46,10 @@ def decision_view(body: Mapping[str, Any]) -> RenderableType:
         facts.add_row(Text(name, style="dim"), Text(text))
     parts: list[RenderableType] = [facts]
     reasons = Grid.grid(padding=(0, 2))
-    reasons.add_column()
+    reasons.add_column(no_wrap=True)
     reasons.add_column(overflow="fold")
     for reason in decision.get("reasons", ()):
-        label = Text(f"{reason['rule']}\n[{reason.get('mark', '')}]", style="bold")
+        label = Text(f"{reason['rule']} [{reason.get('mark', '')}]", style="bold")
         reasons.add_row(label, Text(f"{reason['en']}\n{reason['zh']}"))
     if decision.get("reasons"):
         parts += [Text(), reasons]
@@ -90,7 +90,9 @@ def data_table(*columns: tuple[str, str]) -> Grid:
     """An empty table; each column with the side it is written from."""
     table = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style="bold")
     for name, side in columns:
-        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+        table.add_column(
+            name, justify="right" if side == "right" else "left", overflow="fold", no_wrap=name == columns[0][0]
+        )
     return table
 
 

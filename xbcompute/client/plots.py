@@ -90,6 +90,7 @@ def kaplan_meier(
     *,
     labels: Mapping[str, str] | None = None,
     time_label: str = "time",
+    survival_label: str = "survival",
     at_risk: bool = True,
     reference: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
 ) -> Axes:
@@ -119,7 +120,7 @@ def kaplan_meier(
         ax.set_ylim(0, 1.03)
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.set_xlabel(time_label)
-        ax.set_ylabel("survival")
+        ax.set_ylabel(survival_label)
         ax.grid(axis="y", color="#e6e6e6", linewidth=0.7)
         ax.set_axisbelow(True)
         if len(result.groups) > 1 or labels:
@@ -267,6 +268,7 @@ def figure(
     title: str = "",
     labels: Mapping[str, str] | None = None,
     time_label: str = "time",
+    survival_label: str = "survival",
     reference: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
     note: str = "",
 ) -> Figure:
@@ -290,7 +292,14 @@ def figure(
         axes = fig.subplots(1, 2, width_ratios=(1.25, 1.0)) if both else [fig.subplots()]
         place = 0
         if curves is not None:
-            kaplan_meier(curves, axes[0], labels=labels, time_label=time_label, reference=reference)
+            kaplan_meier(
+                curves,
+                axes[0],
+                labels=labels,
+                time_label=time_label,
+                survival_label=survival_label,
+                reference=reference,
+            )
             axes[0].set_title("Kaplan–Meier curves")
             place = 1
         if model is not None:
