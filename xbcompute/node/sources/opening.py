@@ -8,18 +8,20 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import duckdb
+from numpy.typing import NDArray
 
 from xbcompute.core.errors import InputError
 from xbcompute.node.sources.sql import Kind, identifier, kind_of, literal
 from xbcompute.specs.site import Dataset
+
+T = TypeVar("T")
 
 BUDGET: Final = 1 << 30
 """Bytes of typed columns that are kept in memory; a larger dataset is read anew in each pass."""
@@ -45,16 +47,31 @@ class Source:
         self._spill = spill
         self._stamp = _stamp(path)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Turn DuckDB's errors, whose texts quote rows, into one that names the file and at most a line.
+    def run(self, query: str) -> None:
+        """Run SQL that gives no rows; raises as :meth:`guarded`."""
+        self.guarded(lambda: self.connection.execute(query))
+
+    def one(self, query: str) -> tuple[Any, ...]:
+        """The only row of ``query``; raises as :meth:`guarded`."""
+        row: tuple[Any, ...] = self.guarded(lambda: self.connection.execute(query).fetchone())
+        return row
+
+    def table(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of ``query``; raises as :meth:`guarded`."""
+        return self.guarded(lambda: list(self.connection.execute(query).fetchall()))
+
+    def arrays(self, query: str) -> dict[str, NDArray[Any]]:
+        """All rows of ``query`` as one array a column; raises as :meth:`guarded`."""
+        return self.guarded(lambda: dict(self.connection.execute(query).fetchnumpy()))
+
+    def guarded(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives; DuckDB's errors, whose texts quote rows, become one that names file and line.
 
         Raises:
             InputError: ``source.unreadable`` or ``source.memory``.
         """
-        fault: InputError | None = None
         try:
-            yield
+            return work()
         except duckdb.OutOfMemoryException:
             fault = InputError("source.memory", f"{self.shown}: reading it needs more memory than the limit allows.")
         except duckdb.Error as error:
@@ -65,8 +82,7 @@ class Source:
                 f"{self.shown}: cannot be read{place}: it is damaged, not UTF-8, or not of the kind its name says.",
                 todo="Check the file; CSV needs commas, double quotes and as many fields in a line as in the header.",
             )
-        if fault is not None:  # raised here, outside the handler, so that no context holds DuckDB's text
-            raise fault
+        raise fault  # outside the handler, so that no context keeps DuckDB's text
 
     def check_unchanged(self) -> None:
         """Refuse to go on with a file that changed since it was opened: its values were checked then.
@@ -156,9 +172,10 @@ def _connect(path: Path, memory: int) -> Source:
 def _lock(source: Source, allowed: Path | None) -> None:
     # From here on no SQL, ours or a view's, reaches another file, the network or an extension.
     if allowed is not None:
-        source.connection.execute(f"SET allowed_paths = [{literal(str(allowed.resolve()))}]")
-    source.connection.execute("SET enable_external_access = false")
-    source.connection.execute("SET lock_configuration = true")
+        # The pattern without wildcards, which DuckDB compares as written, and the path it stands for.
+        source.run(f"SET allowed_paths = [{_no_glob(allowed)}, {literal(str(allowed.resolve()))}]")
+    source.run("SET enable_external_access = false")
+    source.run("SET lock_configuration = true")
 
 
 def _no_glob(path: Path) -> str:
@@ -201,11 +218,8 @@ def _csv_header(path: Path, shown: str) -> list[str]:
 
 def _describe_parquet(source: Source) -> None:
     source.relation = f"read_parquet({_no_glob(source.path)}, hive_partitioning = false)"
-    with source.reading():
-        described = source.connection.execute(f"DESCRIBE SELECT * FROM {source.relation}").fetchall()
-        tree = source.connection.execute(
-            f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({_no_glob(source.path)})"
-        ).fetchall()
+    described = source.table(f"DESCRIBE SELECT * FROM {source.relation}")
+    tree = source.table(f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({_no_glob(source.path)})")
     names = _top_level(tree)
     if len(names) != len(described):
         raise InputError("source.unreadable", f"{source.shown}: its columns could not be told apart.")
@@ -239,12 +253,10 @@ def _open_duckdb(dataset: Dataset, base: Path, memory: int) -> Source:
     path = base / file
     source = _connect(path, memory)
     try:
-        with source.reading():
-            source.connection.execute(f"ATTACH {literal(str(path.resolve()))} AS site (READ_ONLY)")
-            _lock(source, allowed=None)
+        source.run(f"ATTACH {literal(str(path.resolve()))} AS site (READ_ONLY)")
+        _lock(source, allowed=None)
         source.relation = f"site.{identifier(tables[0])}"
-        with source.reading():
-            described = source.connection.execute(f"DESCRIBE SELECT * FROM {source.relation}").fetchall()
+        described = source.table(f"DESCRIBE SELECT * FROM {source.relation}")
         source.columns = {row[0]: (identifier(row[0]), kind_of(row[1])) for row in described}
     except BaseException:
         source.close()

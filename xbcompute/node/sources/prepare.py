@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xbcompute.core.errors import InputError, IntegrityError, RefusedError
 from xbcompute.core.parties import Jurisdiction, Party, PartyId
-from xbcompute.core.schema import Column, Limits, Rows, Schema
+from xbcompute.core.schema import Limits, Rows, Schema
 from xbcompute.node.sources.opening import BUDGET, Source, open_source
 from xbcompute.node.sources.rows import CachedRows, StreamedRows, read_only
 from xbcompute.node.sources.sql import condition, derived, number, subject, typed
@@ -63,9 +63,7 @@ class Prepared:
         self._arrays = self._load() if cached else None
         self._codes: NDArray[np.int64] | None = None
         self._people_table = False
-        with source.reading():
-            query = "SELECT count(*), count(DISTINCT s) FROM population"
-            self.n, self.n_people = source.connection.execute(query).fetchone()
+        self.n, self.n_people = source.one("SELECT count(*), count(DISTINCT s) FROM population")
         self.n_dropped = chosen - self.n
         self._chosen = chosen
 
@@ -95,8 +93,7 @@ class Prepared:
         ``key`` stays at this holder: without it a digest cannot be tried against guessed identifiers. A digest that
         ends in NUL bytes keeps them in the array's buffer; single items lose them, as numpy's do.
         """
-        with self._source.reading():
-            found = self._source.connection.execute("SELECT DISTINCT s FROM population").fetchnumpy()["s"]
+        found = self._source.arrays("SELECT DISTINCT s FROM population")["s"]
         keyed = hashlib.blake2b(key=key, digest_size=DIGEST)
 
         def one(text: str) -> bytes:
@@ -115,8 +112,7 @@ class Prepared:
         shown = ", ".join(self._filled(name) for name in self._used)
         if not shown:
             return {}
-        with self._source.reading():
-            found = self._source.connection.execute(f"SELECT {shown} FROM population").fetchnumpy()
+        found = self._source.arrays(f"SELECT {shown} FROM population")
         return {name: read_only(np.asarray(found[self._names.sql[name]])) for name in self._used}
 
     def _filled(self, name: str) -> str:
@@ -136,8 +132,7 @@ class Prepared:
             if self._schema.subjects == "one":
                 self._codes = np.arange(self.n, dtype=np.int64)
             else:
-                with self._source.reading():
-                    subjects = self._source.connection.execute("SELECT s FROM population").fetchnumpy()["s"]
+                subjects = self._source.arrays("SELECT s FROM population")["s"]
                 seen: dict[str, int] = {}
                 self._codes = np.array([seen.setdefault(text, len(seen)) for text in subjects], dtype=np.int64)
             read_only(self._codes)
@@ -148,17 +143,15 @@ class Prepared:
         n = self.n
         if self._per_analysis:
             relation += " WHERE " + all_present(used, self._names.sql)
-            with self._source.reading():
-                n = self._source.connection.execute(f"SELECT count(*) FROM ({relation})").fetchone()[0]
+            (n,) = self._source.one(f"SELECT count(*) FROM ({relation})")
         people = None
         if self._schema.subjects == "many":
             people = "people"
             if not self._people_table:
-                with self._source.reading():
-                    self._source.connection.execute(
-                        "CREATE TABLE people AS SELECT s, row_number() OVER (ORDER BY min(row)) - 1 AS code "
-                        "FROM population GROUP BY s"
-                    )
+                self._source.run(
+                    "CREATE TABLE people AS SELECT s, row_number() OVER (ORDER BY min(row)) - 1 AS code "
+                    "FROM population GROUP BY s"
+                )
                 self._people_table = True
         names = {name: self._names.sql[name] for name in used}
         return StreamedRows(self._source, relation, names, people=people, n=n, n_dropped=self._chosen - n)
@@ -230,13 +223,12 @@ def _make_base(source: Source, dataset: Dataset, names: Names, schema: Schema, b
     select = f"SELECT {', '.join(_base_columns(source, dataset, names))} FROM {source.relation}"
     fits = budget // (8 * (len(names.sql) + 4))  # the subject as text and DuckDB's own copy count for four
     most = min(dataset.rows_max, fits)
-    with source.reading():
-        source.connection.execute(f"CREATE TABLE base AS {select} LIMIT {most + 1}")
-        found = source.connection.execute("SELECT count(*) FROM base").fetchone()[0]
-        if found > fits and found <= dataset.rows_max:
-            source.connection.execute("DROP TABLE base")
-            source.connection.execute(f"CREATE VIEW base AS {select}")
-            return False
+    source.run(f"CREATE TABLE base AS {select} LIMIT {most + 1}")
+    (found,) = source.one("SELECT count(*) FROM base")
+    if found > fits and found <= dataset.rows_max:
+        source.run("DROP TABLE base")
+        source.run(f"CREATE VIEW base AS {select}")
+        return False
     return True
 
 
@@ -272,10 +264,7 @@ def _local(source: Source, local: str) -> tuple[str, Any]:
 
 def _check_rows(source: Source, dataset: Dataset) -> None:
     unique = "count(DISTINCT s)" if dataset.rows_per_subject == "one" else "count(s)"
-    with source.reading():
-        rows, subjects, distinct = source.connection.execute(
-            f"SELECT count(*), count(s), {unique} FROM base"
-        ).fetchone()
+    rows, subjects, distinct = source.one(f"SELECT count(*), count(s), {unique} FROM base")
     if rows == 0:
         raise InputError("source.no_rows", f"{source.shown}: the file has no rows.")
     if rows > dataset.rows_max:
@@ -321,10 +310,7 @@ def _check_values(source: Source, dataset: Dataset, names: Names) -> None:
             )
     if not tests:
         return
-    with source.reading():
-        flags = source.connection.execute(
-            "SELECT " + ", ".join(f"coalesce(bool_or({test}), false)" for *_, test in tests) + " FROM base"
-        ).fetchone()
+    flags = source.one("SELECT " + ", ".join(_any(test) for *_, test in tests) + " FROM base")
     for (code, local, wrong, _), flag in zip(tests, flags, strict=True):
         if flag:
             raise _fault(source, code, local, wrong)
@@ -337,32 +323,26 @@ def _choose(source: Source, study: Study, schema: Schema, names: Names) -> None:
         expression = derived(step, names.sql, schema.columns)
         relation = f"(SELECT *, {expression} AS {names.sql[step.name]} FROM {relation})"
     where = " AND ".join(f"({condition(item, names.sql, schema.columns)})" for item in study.study.data.where) or "true"
-    with source.reading():
-        source.connection.execute(f"CREATE VIEW chosen AS SELECT * FROM {relation} WHERE {where}")
-        _check_cuts(source, names, schema.columns)
+    source.run(f"CREATE VIEW chosen AS SELECT * FROM {relation} WHERE {where}")
+    _check_cuts(source, names)
 
 
 def _make_population(source: Source, complete: str, *, cached: bool) -> int:
     """Make ``population``, the complete cases of ``chosen``, each with its number; gives the rows of ``chosen``."""
     kind = "TABLE" if cached else "VIEW"
-    with source.reading():
-        chosen = int(source.connection.execute("SELECT count(*) FROM chosen").fetchone()[0])
-        source.connection.execute(
-            f"CREATE {kind} population AS SELECT *, row_number() OVER () AS row FROM chosen WHERE {complete}"
-        )
-        if cached:
-            source.connection.execute("DROP VIEW chosen")
-            source.connection.execute("DROP TABLE base")
-    return chosen
+    (chosen,) = source.one("SELECT count(*) FROM chosen")
+    source.run(f"CREATE {kind} population AS SELECT *, row_number() OVER () AS row FROM chosen WHERE {complete}")
+    if cached:
+        source.run("DROP VIEW chosen")
+        source.run("DROP TABLE base")
+    return int(chosen)
 
 
-def _check_cuts(source: Source, names: Names, columns: Mapping[str, Column]) -> None:
+def _check_cuts(source: Source, names: Names) -> None:
     cuts = [step for step in names.steps if step.fn == "cut"]
     if not cuts:
         return
-    flags = source.connection.execute(
-        "SELECT " + ", ".join(f"coalesce(bool_or({names.sql[s.name]} = -1), false)" for s in cuts) + " FROM chosen"
-    ).fetchone()
+    flags = source.one("SELECT " + ", ".join(_any(f"{names.sql[step.name]} = -1") for step in cuts) + " FROM chosen")
     for step, flag in zip(cuts, flags, strict=True):
         if flag:
             raise InputError(
@@ -379,8 +359,7 @@ def _check_populations(source: Source, study: Study, names: Names, cell_min: int
     if not pairs:
         return
     counts = ", ".join(f"count(DISTINCT s) FILTER (WHERE ({complete[a]}) <> ({complete[b]}))" for a, b in pairs)
-    with source.reading():
-        found = source.connection.execute(f"SELECT {counts} FROM chosen").fetchone()
+    found = source.one(f"SELECT {counts} FROM chosen")
     for (a, b), people in zip(pairs, found, strict=True):
         if 0 < people < cell_min:
             raise RefusedError(
@@ -388,6 +367,10 @@ def _check_populations(source: Source, study: Study, names: Names, cell_min: int
                 f"analyses '{a}' and '{b}': their complete cases differ by fewer people than the minimum cell.",
                 todo='Use missing = "study".',
             )
+
+
+def _any(test: str) -> str:
+    return f"coalesce(bool_or({test}), false)"
 
 
 def _fault(source: Source, code: str, local: str, wrong: str) -> InputError:

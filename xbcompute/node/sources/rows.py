@@ -100,8 +100,7 @@ class StreamedRows:
         cursor = self._source.connection.cursor()
         seen = 0
         try:
-            with self._source.reading():
-                reader = arrow_reader(cursor, query)
+            reader = self._source.guarded(lambda: arrow_reader(cursor, query))
             while (batch := self._next(reader)) is not None:
                 seen += batch.num_rows
                 yield {name: batch.column(k).to_numpy() for k, name in enumerate(dict.fromkeys(columns))}
@@ -113,11 +112,7 @@ class StreamedRows:
             )
 
     def _next(self, reader: Any) -> Any:
-        with self._source.reading():
-            for batch in reader:
-                if batch.num_rows:
-                    return batch
-        return None
+        return self._source.guarded(lambda: next((batch for batch in reader if batch.num_rows), None))
 
     def _query(self, columns: list[str], descending: str | None) -> str:
         needs_subject = SUBJECT in columns

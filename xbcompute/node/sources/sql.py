@@ -18,7 +18,7 @@ from xbcompute.specs.schema import check_condition
 from xbcompute.specs.site import ColumnSpec
 from xbcompute.specs.study import Condition, Derivation
 
-Kind: TypeAlias = Literal["text", "number", "boolean", "date", "moment", "zoned", "uuid", "other"]
+Kind: TypeAlias = Literal["text", "whole", "number", "boolean", "date", "moment", "zoned", "uuid", "other"]
 """How a source stores a column."""
 
 NAN = "'NaN'::DOUBLE"
@@ -62,11 +62,11 @@ def kind_of(sql_type: str) -> Kind:
         return "other"
     if head in ("VARCHAR", "ENUM"):
         return "text"
-    if head in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"):
+    if head.removeprefix("U") in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"):
+        return "whole"
+    if head in ("FLOAT", "DOUBLE", "DECIMAL"):
         return "number"
-    if head in ("UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"):
-        return "number"
-    if head == "TIMESTAMP WITH TIME ZONE":
+    if head == "TIMESTAMP WITH TIME ZONE" or head.startswith("TIMESTAMPTZ"):
         return "zoned"
     if head.startswith("TIMESTAMP"):
         return "moment"
@@ -88,7 +88,7 @@ def typed(spec: ColumnSpec, source: str, kind: Kind) -> str | None:
 
 def subject(source: str, kind: Kind) -> str | None:
     """The expression for the subject as text; None when the stored kind cannot identify anybody."""
-    if kind not in ("text", "number", "uuid"):
+    if kind not in ("text", "whole", "uuid"):
         return None
     text = f"CAST({source} AS VARCHAR)"
     return f"CASE WHEN {text} NOT IN {_texts(MISSING)} THEN {text} END"
@@ -99,7 +99,7 @@ def _texts(texts: Sequence[str]) -> str:
 
 
 def _number(source: str, kind: Kind) -> str | None:
-    if kind == "number":
+    if kind in ("whole", "number"):
         return f"CASE WHEN NOT isnan({source}::DOUBLE) THEN {source}::DOUBLE END"
     if kind == "text":
         # DuckDB reads 1_000 as a number; a file that holds it more likely holds a slip of the keyboard.
@@ -115,8 +115,9 @@ def _date(source: str, kind: Kind) -> str | None:
     if kind in ("date", "moment"):
         moment = f"CAST({source} AS TIMESTAMP)"
     elif kind == "zoned":
+        moment = f"CAST({source} AS TIMESTAMP WITH TIME ZONE)"
         return (
-            f"CASE WHEN isfinite({source}) THEN (epoch_us({source}) + {_UTC8_US}) / {_DAY_US} "
+            f"CASE WHEN isfinite({moment}) THEN (epoch_us({moment}) + {_UTC8_US}) / {_DAY_US} "
             f"WHEN {source} IS NOT NULL THEN {NAN} END"
         )
     elif kind == "text":
@@ -127,7 +128,7 @@ def _date(source: str, kind: Kind) -> str | None:
         )
     else:
         return None
-    return f"CASE WHEN isfinite({source}) THEN epoch_us({moment}) / {_DAY_US} WHEN {source} IS NOT NULL THEN {NAN} END"
+    return f"CASE WHEN isfinite({moment}) THEN epoch_us({moment}) / {_DAY_US} WHEN {source} IS NOT NULL THEN {NAN} END"
 
 
 def _category(levels: Sequence[str], source: str) -> str:
