@@ -117,10 +117,9 @@ def partial_likelihood(
             # The likelihood does not change with a shift of z, and second moments about a mean keep their digits.
             centre = batch.z.mean(axis=0)
         for stratum, part in _by_stratum(batch):
-            z = np.ascontiguousarray((part.z - centre).T)
-            starts = _group_starts(part.time)
-            for cut in _cuts(starts, part.time.size):
-                _add(run, run.risk_set(stratum), part.time[cut], part.event[cut], z[:, cut])
+            for cut in _cuts(_group_starts(part.time), part.time.size):
+                z = np.ascontiguousarray((part.z[cut] - centre).T)
+                _add(run, run.risk_set(stratum), part.time[cut], part.event[cut], z)
     return run.sums
 
 
@@ -128,16 +127,22 @@ def _whole_ties(batches: Iterable[SurvivalBatch]) -> Iterator[SurvivalBatch]:
     """The same rows, cut so that no time stands in two batches."""
     pending: SurvivalBatch | None = None
     for batch in batches:
-        if batch.time.size == 0:
+        time = batch.time
+        if time.size == 0:
             continue
-        joined = batch if pending is None else _joined(pending, batch)
-        if np.any(joined.time[1:] > joined.time[:-1]):
+        if np.any(time[1:] > time[:-1]) or (pending is not None and time[0] > pending.time[-1]):
             raise InputError("cox.order", "rows of a survival analysis must come sorted, largest time first.")
-        # Times decrease: the last time's rows are found from the right.
-        whole = int(np.searchsorted(-joined.time, -joined.time[-1], side="left"))
-        pending = _slice(joined, slice(whole, None))
-        if whole:
-            yield _slice(joined, slice(0, whole))
+        begin = 0
+        if pending is not None:
+            begin = time.size - int(np.searchsorted(time[::-1], pending.time[-1], side="left"))
+            pending = _joined(pending, _slice(batch, slice(0, begin)))
+            if begin == time.size:
+                continue
+            yield pending
+        end = time.size - int(np.searchsorted(time[::-1], time[-1], side="right"))
+        if end > begin:
+            yield _slice(batch, slice(begin, end))
+        pending = _slice(batch, slice(end, None))
     if pending is not None:
         yield pending
 
@@ -188,11 +193,11 @@ def _cuts(starts: NDArray[np.int64], rows: int) -> Iterator[slice]:
 class _Block:
     """Whole times of one stratum: ``z`` and ``weighted`` (w·z) are (p, n); a group is the rows of one time.
 
-    ``starts`` is each group's first row, ``deaths`` its number of events.
+    ``event`` is 0 or 1, ``starts`` each group's first row, ``deaths`` its number of events.
     """
 
     time: Floats
-    event: NDArray[np.bool_]
+    event: Floats
     z: Floats
     eta: Floats
     weight: Floats
@@ -207,7 +212,7 @@ def _add(run: _Pass, risk: _RiskSet, time: Floats, event: NDArray[np.bool_], z: 
     weight = np.exp(eta)
     starts = _group_starts(time)
     deaths = np.add.reduceat(event.astype(np.int64), starts)
-    block = _Block(time, event, z, eta, weight, z * weight, starts, deaths)
+    block = _Block(time, event.astype(np.float64), z, eta, weight, z * weight, starts, deaths)
     if deaths.any():
         run.sums.information += (block.weighted * _at_event_times(run, risk, block)) @ z.T
     risk.s0 += float(weight.sum())
@@ -218,32 +223,38 @@ def _add(run: _Pass, risk: _RiskSet, time: Floats, event: NDArray[np.bool_], z: 
 def _at_event_times(run: _Pass, risk: _RiskSet, block: _Block) -> Floats:
     """Add every term of this block but its own rows' second moments; gives the factor of each row in those."""
     sums, event = run.sums, block.event
-    groups = np.flatnonzero(block.deaths)
+    has_event = block.deaths > 0
     counts = np.diff(block.starts, append=block.time.size)
-    d = block.deaths[groups]
-    s0, s1 = _running(risk, block, block.starts[groups] + counts[groups])
+    starts, d = block.starts[has_event], block.deaths[has_event]
+    s0, s1 = _running(risk, block, starts + counts[has_event])
     if run.ties == "efron" and int(d.max()) > 1:
-        first = np.concatenate([[0], np.cumsum(d)[:-1]])
-        t0 = np.add.reduceat(block.weight[event], first)
-        t1 = np.add.reduceat(block.weighted[:, event], first, axis=1)
+        # From one event time's first row to the next one's there are no events but its own.
+        t0 = np.add.reduceat(block.weight * event, starts)
+        t1 = np.add.reduceat(block.weighted * event, starts, axis=1)
         terms = _efron(d, (s0, s1), (t0, t1))
     else:
         terms = _single(d, s0, s1)
 
-    covariates = block.z[:, event]
-    sums.loglik += float(block.eta[event].sum()) - terms.log_risk
-    sums.gradient += covariates.sum(axis=1) - terms.means.sum(axis=1)
+    sums.loglik += float(block.eta @ event) - terms.log_risk
+    sums.gradient += block.z @ event - terms.means.sum(axis=1)
     sums.information += risk.s2 * float(terms.hazard.sum()) - terms.outer
     if run.transform is not None:
-        u = run.transform(block.time[block.starts[groups]])
-        sums.weighted += covariates @ np.repeat(u, d) - terms.means @ u
+        u = run.transform(block.time[starts])
+        sums.weighted += block.z @ (event * _to_rows(u, has_event, counts)) - terms.means @ u
 
     # A row is at risk at its own time and at every later group, since later groups have smaller times.
     later = np.concatenate([np.cumsum(terms.hazard[::-1])[::-1], [0.0]])
-    has_event = block.deaths > 0
     factor: Floats = np.repeat(later[np.cumsum(has_event) - has_event], counts)
-    factor[event] -= np.repeat(terms.hazard - terms.own, d)
+    if terms.own is not terms.hazard:
+        factor -= event * _to_rows(terms.hazard - terms.own, has_event, counts)
     return factor
+
+
+def _to_rows(values: Floats, has_event: NDArray[np.bool_], counts: NDArray[np.int64]) -> Floats:
+    """A value for each event time, at every row of that time; 0 at rows of other times."""
+    spread = np.zeros(has_event.size)
+    spread[has_event] = values
+    return np.repeat(spread, counts)
 
 
 def _running(risk: _RiskSet, block: _Block, ends: NDArray[np.int64]) -> tuple[Floats, Floats]:

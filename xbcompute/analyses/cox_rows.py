@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xbcompute.analyses.counting import CellCounts
+from xbcompute.analyses.counting import CellCounts, rows_in
 from xbcompute.analyses.cox_likelihood import SurvivalBatch
 from xbcompute.analyses.cox_tests import LogTime
 from xbcompute.analyses.design import Design, build_design, column_of
 from xbcompute.analyses.survival_data import Outcome, outcome
 from xbcompute.core.arrays import ArraySpec
 from xbcompute.core.errors import InputError
-from xbcompute.core.schema import Rows, Schema
+from xbcompute.core.schema import Batch, Rows, Schema
 from xbcompute.disclosure.models import check_cells
 from xbcompute.specs.analysis import Cox as CoxSpec
 
 Arrays = dict[str, NDArray[Any]]
+
+_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class CoxRows:
         time_name, event_name = self.outcome.time.name, self.outcome.event.name
         strata = [name for name, _ in self.strata]
         names = tuple(dict.fromkeys((*self.design.uses, time_name, event_name, *strata)))
-        for batch in rows.batches(names, descending=time_name):
+        for batch in _small(rows.batches(names, descending=time_name)):
             time, event = self.outcome.read(batch)
             stratum: NDArray[np.int64] | None = None
             for name, levels in self.strata:
@@ -163,6 +165,13 @@ class Tally:
             for part in self._setting.design.categories:
                 self.cells.add(":".join(part), [*(batch[name] for name in part), code], batch, time.size)
             self.cells.add(self._setting.outcome.event.name, [code], batch, time.size)
+
+
+def _small(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same rows, at most :data:`_ROWS` at a time, so that arrays made from them stay near the processor."""
+    for batch in batches:
+        for begin in range(0, rows_in(batch), _ROWS):
+            yield {name: values[begin : begin + _ROWS] for name, values in batch.items()}
 
 
 def _levels(schema: Schema, name: str) -> int:
