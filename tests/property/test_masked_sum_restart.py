@@ -41,7 +41,7 @@ def isolates(runs: list[frozenset[PartyId]], adversary: set[PartyId], groups: di
         left = {
             groups[p]
             for p in PEOPLE
-            if p not in adversary and sum(w * int(p in r) for w, r in zip(weights, runs, strict=True))
+            if p not in adversary and sum(w * int(p in r) for w, r in zip(weights, runs, strict=True)) != 0
         }
         if len(left) == 1:
             return True
