@@ -152,7 +152,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     Raises:
         IntegrityError: it is not, or the proof is malformed.
     """
-    _check_sizes((leaf, root, *proof), "inclusion")
+    _check_sizes((leaf, root, *proof), "merkle.inclusion")
     if not 0 <= index < size:
         raise IntegrityError("merkle.inclusion", f"inclusion proof: leaf {index} is not in a tree of {size} leaves.")
     fn, sn, current = index, size - 1, leaf
@@ -178,7 +178,7 @@ def verify_consistency(first: int, second: int, first_root: bytes, second_root: 
     Raises:
         IntegrityError: it does not, or the proof is malformed.
     """
-    _check_sizes((first_root, second_root, *proof), "consistency")
+    _check_sizes((first_root, second_root, *proof), "merkle.consistency")
     if not 0 <= first <= second:
         raise IntegrityError("merkle.consistency", f"consistency proof: {second} leaves cannot follow {first}.")
     if first in {0, second}:
@@ -209,6 +209,6 @@ def verify_consistency(first: int, second: int, first_root: bytes, second_root: 
         raise IntegrityError("merkle.consistency", f"consistency proof: {second} leaves do not extend {first}.")
 
 
-def _check_sizes(hashes: Iterable[bytes], what: str) -> None:
+def _check_sizes(hashes: Iterable[bytes], code: str) -> None:
     if any(len(item) != HASH_SIZE for item in hashes):
-        raise IntegrityError(f"merkle.{what}", f"{what} proof: a hash does not have 32 bytes.")
+        raise IntegrityError(code, "proof: a hash does not have 32 bytes.")

@@ -40,7 +40,7 @@ class RoundJournal:
             IntegrityError: this or a later one was begun before.
         """
         if epoch < 0 or round < 0:
-            raise InputError("journal.round", "epochs and rounds count from 0.")
+            raise InputError("journal.count", "epochs and rounds count from 0.")
         with self._database.write() as connection:
             latest = connection.execute(
                 select(ROUNDS.c.epoch, ROUNDS.c.round)

@@ -29,7 +29,7 @@ def site_key(folder: Path) -> Secret[bytes]:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             key = file.read(KEY_SIZE + 1)
     except OSError as error:
-        raise InputError("store.key", f"{NAME} cannot be made or read: {error.strerror}.") from None
+        raise InputError("store.key_file", f"{NAME} cannot be made or read: {error.strerror}.") from None
     if mode & 0o077:
         raise IntegrityError("store.key", f"{NAME} may be read by others.", todo=f"Run chmod 600 {NAME}.")
     if len(key) != KEY_SIZE:
