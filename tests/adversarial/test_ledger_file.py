@@ -113,6 +113,12 @@ def test_a_good_file_verifies(good: Path) -> None:
     assert verify_file(str(good)).pinned is False
 
 
+def test_the_format_has_not_changed(good: Path) -> None:
+    kept = Path(__file__).parents[1] / "vectors" / "ledger_v1.jsonl"
+    assert good.read_bytes() == kept.read_bytes()
+    assert verify_file(kept, KEYS).size == 5
+
+
 def test_every_flipped_byte_is_found_and_its_line_named(good: Path) -> None:
     raw, spoiled = good.read_bytes(), good.with_name("spoiled.jsonl")
     last = raw.count(b"\n")
