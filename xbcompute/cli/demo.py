@@ -9,7 +9,6 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-import xbcompute
 from xbcompute.cli.output import print_json
 from xbcompute.cli.pooled import Pooled, pooled_gbsg2
 from xbcompute.cli.progress import live_progress
@@ -44,7 +43,7 @@ LABELS = {
 
 def demo_folder(name: str) -> Path:
     """The study folder of a demonstration: inside an installed wheel, or in the checkout of an editable install."""
-    package = Path(xbcompute.__file__).parent
+    package = Path(__file__).parents[1]
     places = {"biomed": "examples/biomed/gbsg2"}
     for root in (package / "_shipped", package.parent):
         if (root / places[name] / "study.toml").is_file():
