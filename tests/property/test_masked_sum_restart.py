@@ -139,3 +139,21 @@ def test_weights_need_not_be_whole() -> None:
     single = {PartyId("u0")}
     with pytest.raises(RefusedError):
         check_restart([*runs[:2], frozenset(u | w | v)], frozenset(u | w) - single, groups, places)
+
+
+def test_everyone_outside_a_jurisdiction_together_must_not_single_out_one_inside() -> None:
+    """Four runs, pairwise fine; who knows all SG contributions finds cn5 in second + third - first - fourth."""
+    cn, sg = ({PartyId(f"{place}{i}") for i in range(1, 10)} for place in ("cn", "sg"))
+    groups: dict[PartyId, str] = {party: party for party in cn | sg}
+    places: dict[PartyId, str] = {party: party[:2] for party in cn | sg}
+
+    def run(cn_out: str, sg_out: str) -> frozenset[PartyId]:
+        return frozenset(cn | sg) - {PartyId(f"cn{i}") for i in cn_out} - {PartyId(f"sg{i}") for i in sg_out}
+
+    runs = [run("", ""), run("12", "123"), run("34", "456"), run("12345", "789")]
+    for index, later in enumerate(runs):
+        for earlier in runs[:index]:
+            check_restart([earlier], later, groups, places)
+    with pytest.raises(RefusedError, match="known to all parties outside CN, of group cn5"):
+        check_restart(runs[:3], runs[3], groups, places)
+    check_restart(runs[:3], run("123456", "789"), groups, places)

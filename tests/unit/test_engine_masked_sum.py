@@ -242,3 +242,23 @@ class Misdirected(Broadcaster):
     @property
     def peers(self) -> Sequence[PartyId]:
         return [B]
+
+
+@pytest.mark.parametrize("sender", [A, B, PartyId("z")])
+def test_a_second_signature_and_a_second_seed_are_refused(sender: PartyId) -> None:
+    made = people()
+    states, messages = masked(made)
+    full = {}
+    for me, state in states.items():
+        for other in made[me].others:
+            state = step.receive_vector(state, other, messages[other])  # noqa: PLW2901
+        full[me] = step.agree(state, made[me].keys)
+    agreeing = full[A][0]
+    agreeing = step.receive_agreement(agreeing, B, made[B].keys.public, full[B][1])
+    with pytest.raises(IntegrityError, match="not expected"):
+        step.receive_agreement(agreeing, sender, made[B].keys.public, full[B][1])
+    opening, _ = step.release(step.receive_agreement(agreeing, C, made[C].keys.public, full[C][1]))
+    seed = made[B].seed_message(opening.context)
+    opening = step.receive_seed(opening, B, seed)
+    with pytest.raises(IntegrityError, match="not expected"):
+        step.receive_seed(opening, sender, seed)
