@@ -88,11 +88,9 @@ def size_text(count: int) -> str:
 
 def data_table(*columns: tuple[str, str]) -> Grid:
     """An empty table; each column with the side it is written from."""
-    table = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style="bold")
+    table = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style="bold", collapse_padding=True)
     for name, side in columns:
-        table.add_column(
-            name, justify="right" if side == "right" else "left", overflow="fold", no_wrap=name == columns[0][0]
-        )
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold", no_wrap=True)
     return table
 
 
