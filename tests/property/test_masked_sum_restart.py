@@ -154,6 +154,6 @@ def test_everyone_outside_a_jurisdiction_together_must_not_single_out_one_inside
     for index, later in enumerate(runs):
         for earlier in runs[:index]:
             check_restart([earlier], later, groups, places)
-    with pytest.raises(RefusedError, match="known to all parties outside CN, of group cn5"):
+    with pytest.raises(RefusedError, match="known to all parties outside cn, of group cn5"):
         check_restart(runs[:3], runs[3], groups, places)
     check_restart(runs[:3], run("123456", "789"), groups, places)
