@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from xbcompute.core.admission import Admission
@@ -16,9 +18,13 @@ from xbcompute.core.arrays import Contribution, Layout
 from xbcompute.core.parties import Jurisdiction, PartyId
 from xbcompute.core.ports import Summation
 from xbcompute.core.schema import SUBJECT, Batch, Column, HolderFacts, Limits, Schema
+from xbcompute.engines import fixed_point
 from xbcompute.engines.base import Done, Iterative
 from xbcompute.engines.clear import Clear, sum_contributions
-from xbcompute.engines.loopback import LoopbackChannel, loopback
+from xbcompute.engines.loopback import LoopbackChannel, MemoryJournal, loopback
+from xbcompute.engines.masked_sum import MaskedSum
+from xbcompute.engines.masked_sum.scripted import KeySigner
+from xbcompute.wire.states import decode_state, encode_state
 
 PARTIES = ("cn-1", "cn-2", "sg-1", "sg-2")
 OPEN = Limits(cell_min=1, cell_scope="pooled", model_rules=False)
@@ -126,17 +132,18 @@ def category(name: str, *levels: str) -> Column:
     return Column(name, "category", levels=levels)
 
 
-Way = Literal["exact", "clear", "masked"]
+Way = Literal["exact", "fixed", "clear", "masked"]
 
 
 def run(analysis: Iterative[Any], fed: Federation, *, way: Way = "exact", rounds_max: int = 200) -> Run:
     """The analysis run to its end.
 
-    ``exact`` adds the contributions in one process; ``clear`` and ``masked`` run one thread a holder over loopback
-    channels with the engine of that name, and every holder must end with the same result.
+    ``exact`` adds the contributions in one process, ``fixed`` as a masked sum would but without masks; ``clear`` and
+    ``masked`` run one thread a holder over loopback channels with the engine of that name, and every holder must end
+    with the same result. States go through their wire form.
     """
-    if way == "exact":
-        return _run_exact(analysis, fed, rounds_max)
+    if way in ("exact", "fixed"):
+        return _run_here(analysis, fed, way, rounds_max)
     parties = [holder.party for holder in fed.schema.holders]
     channels = loopback(parties, timeout=60.0)
     runs: dict[PartyId, Run | BaseException] = {}
@@ -171,12 +178,18 @@ def engine(way: Way, channel: LoopbackChannel, schema: Schema) -> Summation:
     )
     if way == "clear":
         return Clear(channel, admission)
-    raise NotImplementedError(way)
+    keys = {party: Ed25519PrivateKey.from_private_bytes(sha256(party.encode()).digest()) for party in parties}
+    pinned = {party: key.public_key().public_bytes_raw() for party, key in keys.items()}
+    return MaskedSum(channel, admission, KeySigner(keys[channel.me]), MemoryJournal(), pinned)
 
 
-def _run_exact(analysis: Iterative[Any], fed: Federation, rounds_max: int) -> Run:
+def _run_here(analysis: Iterative[Any], fed: Federation, way: Way, rounds_max: int) -> Run:
     def total(layout: Layout, state: Any) -> Contribution:
-        return sum_contributions(layout, [analysis.local(rows, state) for rows in fed.rows])
+        parts = [analysis.local(rows, state) for rows in fed.rows]
+        if way == "exact":
+            return sum_contributions(layout, parts)
+        vectors = [fixed_point.encode(layout, part, len(parts)) for part in parts]
+        return fixed_point.decode(layout, np.sum(vectors, axis=0, dtype=np.uint64), len(parts))
 
     return _rounds(analysis, fed.schema, total, rounds_max)
 
@@ -198,7 +211,7 @@ def _rounds(
     state = analysis.start(schema)
     opened: list[tuple[Layout, Contribution]] = []
     for _ in range(rounds_max):
-        assert isinstance(state, analysis.state_type)
+        state = decode_state(analysis.state_type, encode_state(state))  # as it reaches the other holders
         layout = analysis.layout(state)
         sums = total(layout, state)
         opened.append((layout, sums))

@@ -208,7 +208,7 @@ class Glm:
             return self._halved(state)
         self._check_reach(state.gamma)
         null = loglik if state.loglik_null is None else state.loglik_null
-        information = Information(self.regressors.names, unpack(total["info"], self.regressors.q))
+        information = self._information(total["info"], state)
         score = np.asarray(total["score"])
         move = information.solve(score)
         decrement = float(score @ move)
@@ -231,7 +231,7 @@ class Glm:
     def _after_score(self, total: Contribution, state: GlmState) -> GlmState:
         matrix = unpack(state.info, self.regressors.q)
         score = np.asarray(total["score"])
-        move = Information(self.regressors.names, matrix).solve(score)
+        move = self.regressors.information(state.info).solve(score)
         decrement = float(score @ move)
         away = state.gamma - state.kept
         first = float(away @ matrix @ away)
@@ -239,6 +239,15 @@ class Glm:
         ready = decrement * first <= DONE_BELOW or decrement > first
         phase = "full" if ready else "score"
         return self._within(replace(state, phase=phase, step=state.step + 1, gamma=state.gamma + move))
+
+    def _information(self, packed: NDArray[Any], state: GlmState) -> Information:
+        """The information of a full round; singular at the first it is the columns' fault, later the outcome's."""
+        try:
+            return self.regressors.information(packed)
+        except InputError:
+            if state.loglik is None:
+                raise
+            raise self._separable(state.gamma) from None
 
     def _halved(self, state: GlmState) -> GlmState:
         if state.halvings >= HALVINGS_MAX:
@@ -257,12 +266,15 @@ class Glm:
 
     def _check_reach(self, gamma: NDArray[Any]) -> None:
         if len(gamma) > 1 and np.abs(gamma[1:]).max() > COEFFICIENT_MAX:
-            name = self.regressors.names[1 + int(np.abs(gamma[1:]).argmax())]
-            raise InputError(
-                "model.separable",
-                f"column {name}: its coefficient passes {COEFFICIENT_MAX:g} on the [-1, 1] scale of its bounds.",
-                todo="It may separate the outcome, or its declared bounds are far wider than its values.",
-            )
+            raise self._separable(gamma)
+
+    def _separable(self, gamma: NDArray[Any]) -> InputError:
+        return InputError(
+            "model.separable",
+            f"column {self.regressors.names[1 + int(np.abs(gamma[1:]).argmax())]}: its coefficient grows without end "
+            f"(limit {COEFFICIENT_MAX:g} on the [-1, 1] scale of its bounds).",
+            todo="It may separate the outcome, or its declared bounds are far wider than its values.",
+        )
 
     def _no_convergence(self, state: GlmState) -> InputError:
         away = np.abs(state.gamma - state.kept)[1:]
@@ -278,7 +290,7 @@ class Glm:
         assert state.loglik_null is not None
         regressors, limits = self.regressors, self.regressors.schema.limits
         matrix, last = unpack(state.info, regressors.q), state.gamma - state.kept
-        information = Information(regressors.names, matrix)
+        information = regressors.information(state.info)
         bread = information.inverse
         coef, cov = regressors.restore(state.gamma, bread, state.centre)
         loglik = state.loglik + float(last @ matrix @ last) / 2
@@ -302,7 +314,9 @@ class Glm:
         }
         if meat is not None and self.spec.robust is not None:
             _, cov = regressors.restore(state.gamma, bread @ meat @ bread, state.centre)
-            result["robust"] = robust_table(self.spec.robust, regressors.names, coef, cov, state.n, self.spec.ci_level)
+            result["robust"] = robust_table(
+                self.spec.robust, regressors.names, coef, cov, n=state.n, ci_level=self.spec.ci_level
+            )
         return result
 
 

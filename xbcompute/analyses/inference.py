@@ -133,6 +133,7 @@ def robust_table(
     names: Sequence[str],
     coef: NDArray[Any],
     sandwich: NDArray[Any],
+    *,
     n: int,
     ci_level: float,
 ) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xbcompute.analyses.envelope import envelope
-from xbcompute.analyses.inference import Information, coefficient_table, likelihood_ratio, pack, robust_table, unpack
+from xbcompute.analyses.inference import coefficient_table, likelihood_ratio, pack, robust_table, unpack
 from xbcompute.analyses.outcome import measured
-from xbcompute.analyses.regression import OPENED_FIRST, Regressors
+from xbcompute.analyses.regression import OPENED_FIRST, VARIATION_MIN, Regressors
 from xbcompute.core.arrays import ArraySpec, Contribution, Leakage, Opened
 from xbcompute.core.errors import InputError
 from xbcompute.core.schema import Batch, Rows, Schema
@@ -27,7 +27,10 @@ from xbcompute.specs.analysis import Linear as LinearSpec
 
 @dataclass(frozen=True)
 class LinearState:
-    """``phase``: first, cross or residual. ``gamma`` fits the outcome on [−1, 1] about its mean ``outcome``."""
+    """``phase``: first, cross or residual. ``gamma`` fits the outcome on [−1, 1] about its mean ``outcome``.
+
+    ``total`` is the outcome's sum of squares, ``spread`` a public bound of the residuals'.
+    """
 
     phase: str
     n: int
@@ -38,6 +41,7 @@ class LinearState:
     gamma: NDArray[np.float64]
     cross: NDArray[np.float64]
     total: float
+    spread: float
 
 
 class Linear:
@@ -58,7 +62,7 @@ class Linear:
     def start(self, schema: Schema) -> LinearState:
         """Nothing known yet."""
         p, q = len(self.regressors.design.columns), self.regressors.q
-        return LinearState("first", 0, 0, 0, 0.0, np.zeros(p), np.zeros(q), np.zeros(q * (q + 1) // 2), 0.0)
+        return LinearState("first", 0, 0, 0, 0.0, np.zeros(p), np.zeros(q), np.zeros(q * (q + 1) // 2), 0.0, 0.0)
 
     def layout(self, state: LinearState) -> Mapping[str, ArraySpec]:
         """See :class:`LinearState` for the phases."""
@@ -67,16 +71,21 @@ class Linear:
         rows_max, q = float(self.regressors.schema.rows_max), self.regressors.q
         low, high = self.regressors.reach(state.centre)
         reach = float(np.maximum(np.abs(low), np.abs(high)).max())
-        y = self._residual_max(state)
         triangle = (q * (q + 1) // 2,)
-        layout = {
-            "xy": ArraySpec((q,), rows_max * reach * y, role="model"),
-            "yy": ArraySpec((), rows_max * y**2, role="model"),
-        }
         if state.phase == "cross":
-            return {"xx": ArraySpec(triangle, rows_max * reach**2, role="model")} | layout
+            y = self._outcome_max(state)
+            return {
+                "xx": ArraySpec(triangle, rows_max * reach**2, role="model"),
+                "xy": ArraySpec((q,), rows_max * reach * y, role="model"),
+                "yy": ArraySpec((), rows_max * y**2, role="model"),
+            }
+        # The pooled sum of squares bounds every holder's, far below what the columns' bounds say of a close fit.
+        layout = {
+            "xy": ArraySpec((q,), reach * math.sqrt(rows_max * state.spread), role="model"),
+            "yy": ArraySpec((), state.spread, role="model"),
+        }
         if self.spec.robust:
-            layout["meat"] = ArraySpec(triangle, rows_max * (reach * y) ** 2, role="model")
+            layout["meat"] = ArraySpec(triangle, reach**2 * state.spread, role="model")
         return layout
 
     def local(self, rows: Rows, state: LinearState) -> Contribution:
@@ -118,8 +127,13 @@ class Linear:
             )
         if state.phase == "cross":
             cross = np.asarray(total["xx"])
-            gamma = Information(self.regressors.names, unpack(cross, self.regressors.q)).solve(np.asarray(total["xy"]))
-            return replace(state, phase="residual", gamma=gamma, cross=cross, total=float(total["yy"]))
+            xy, squares = np.asarray(total["xy"]), float(total["yy"])
+            gamma = self.regressors.information(cross).solve(xy)
+            if squares <= VARIATION_MIN**2 * state.n:
+                raise InputError("model.constant", f"outcome {self.spec.outcome}: all rows have the same value.")
+            # The slack covers what cancellation and fixed point may take from a difference of large numbers.
+            spread = 1.001 * max(squares - float(gamma @ xy), 0.0) + 1e-6 * squares
+            return replace(state, phase="residual", gamma=gamma, cross=cross, total=squares, spread=spread)
         return Done(self._result(total, state))
 
     def reveals(self) -> Leakage:
@@ -139,18 +153,13 @@ class Linear:
         values = self.regressors.outcome.read(batch) - self.regressors.offset(batch)
         return self.regressors.scaled_outcome(values)
 
-    def _residual_max(self, state: LinearState) -> float:
-        low, high = self.regressors.predictor_bounds(state.gamma, state.centre)
+    def _outcome_max(self, state: LinearState) -> float:
         _, half = self.regressors.outcome_scale()
-        offset = max(abs(bound) for bound in self.regressors.offset_bounds()) / half
-        # predictor_bounds holds the offset in its own unit; without it the fit alone is bounded.
-        shift = self.regressors.offset_bounds()
-        fitted = max(abs(low - shift[0]), abs(high - shift[1]))
-        return 1 + abs(state.outcome) + offset + fitted
+        return 1 + abs(state.outcome) + max(abs(bound) for bound in self.regressors.offset_bounds()) / half
 
     def _result(self, total: Contribution, state: LinearState) -> dict[str, Any]:
         regressors, spec = self.regressors, self.spec
-        information = Information(regressors.names, unpack(state.cross, regressors.q))
+        information = regressors.information(state.cross)
         refined = information.solve(np.asarray(total["xy"]))
         rss = float(total["yy"]) - float(refined @ np.asarray(total["xy"]))
         n, q = state.n, regressors.q
@@ -185,7 +194,7 @@ class Linear:
         }
         if spec.robust is not None:
             _, robust = regressors.restore(gamma, bread @ unpack(total["meat"], q) @ bread * half**2, state.centre)
-            result["robust"] = robust_table(spec.robust, regressors.names, coef, robust, n, spec.ci_level)
+            result["robust"] = robust_table(spec.robust, regressors.names, coef, robust, n=n, ci_level=spec.ci_level)
         return result
 
 

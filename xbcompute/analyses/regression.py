@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 
 from xbcompute.analyses.counting import CellCounts, rows_in, subject_column
 from xbcompute.analyses.design import INTERCEPT, build_design, column_of
+from xbcompute.analyses.inference import Information, unpack
 from xbcompute.analyses.outcome import Binary, Measured
 from xbcompute.core.arrays import ArraySpec, Opened
-from xbcompute.core.errors import InputError, RefusedError
-from xbcompute.core.schema import Batch, Limits, Rows, Schema
+from xbcompute.core.errors import InputError
+from xbcompute.core.schema import Batch, Rows, Schema
+from xbcompute.disclosure.models import check_cells, check_own_size, check_size
 from xbcompute.specs.analysis import Regression, terms
 
 FloatArray = NDArray[Any]
+
+VARIATION_MIN = 1e-9
+"""Least mean square of a column on the [−1, 1] scale about its centre that fixed-point sums still resolve."""
 
 OPENED_FIRST = (
     Opened("counts", (), "rows and subjects used, rows dropped", "使用的行数与对象数、剔除的行数"),
@@ -114,6 +119,22 @@ class Regressors:
         back = np.eye(self.q)
         back[0, 1:] = -centre
         return self.design.restore(back @ gamma, back @ cov @ back.T)
+
+    def information(self, packed: NDArray[Any]) -> Information:
+        """The factored information of all coefficients.
+
+        Raises:
+            InputError: ``model.constant``, ``model.collinear``.
+        """
+        matrix = unpack(packed, self.q)
+        for name, square in zip(self.names[1:], np.diag(matrix)[1:], strict=True):
+            if square <= VARIATION_MIN * matrix[0, 0]:
+                raise InputError(
+                    "model.constant",
+                    f"column {name}: it does not vary in these rows, or its bounds are far wider than its values.",
+                    todo="Leave it out of the covariates, or declare narrower bounds.",
+                )
+        return Information(self.names, matrix)
 
     # The first round
 
@@ -244,18 +265,3 @@ def _number(
 
 def _shift(offset: tuple[float, float], exposure: tuple[float, float]) -> tuple[float, float]:
     return offset[0] + float(np.log(exposure[0])), offset[1] + float(np.log(exposure[1]))
-
-
-def check_own_size(n: int, q: int, limits: Limits) -> None:
-    if limits.model_rules and n < 3 * q:
-        raise RefusedError("model.rows_holder", f"this holder has fewer than {3 * q} rows for {q} coefficients.")
-
-
-def check_size(n: int, q: int, limits: Limits) -> None:
-    if limits.model_rules and (n < 3 * q or n - q < limits.df_min):
-        raise RefusedError("model.size", f"{n} rows are too few for {q} coefficients.")
-
-
-def check_cells(name: str, table: NDArray[Any], limits: Limits) -> None:
-    if limits.model_rules and ((table > 0) & (table < limits.cell_min)).any():
-        raise RefusedError("model.cells", f"column {name}: a cell is below {limits.cell_min}.")
