@@ -17,7 +17,7 @@ from xbcompute.gate.border import PEER_SERVICE, Border
 from xbcompute.gate.memory import MemoryBorder, MemoryHub
 from xbcompute.gate.pki import Identity, read_pin
 from xbcompute.gate.service import NodeService
-from xbcompute.gate.tls import Peer, User, dial_credentials, dial_options
+from xbcompute.gate.tls import SILENCE, Peer, User, dial_credentials, dial_options
 
 FEDERATION = "trial"
 SESSION = bytes(range(16))
@@ -83,6 +83,7 @@ def grpc_node(
     users: Sequence[User] = (),
     service: NodeService | None = None,
     listen: str | None = "127.0.0.1:0",
+    silence: float = SILENCE,
 ) -> Border:
     return Border(
         federation=FEDERATION,
@@ -92,6 +93,7 @@ def grpc_node(
         peers=peers,
         users=users,
         service=service,
+        silence=silence,
         **node.callbacks(),
     )
 

@@ -20,7 +20,7 @@ from xbcompute.gate.allocator import keep_freed_memory
 from xbcompute.gate.links import Link, Links, OnFrame, OnLink, OnViolation, log
 from xbcompute.gate.pki import Identity, Pin
 from xbcompute.gate.service import NodeService, node_handler
-from xbcompute.gate.tls import SERVER_OPTIONS, Caller, Peer, Pins, User, dial_credentials, dial_options
+from xbcompute.gate.tls import SILENCE, Caller, Peer, Pins, User, dial_credentials, dial_options, serve_options
 from xbcompute.wire.frames import VERSION, decode_frame, encode_frame
 from xbcompute.wire.v1 import frame_pb2
 
@@ -54,7 +54,8 @@ class Border(Links):
     """The gate of a node in a process of its own.
 
     ``listen`` is host:port (port 0: any free one) or None for a node that only dials; ``reachable`` says whether peers
-    can dial it, and is True with ``listen`` unless the federation lists no address for this party.
+    can dial it, and is True with ``listen`` unless the federation lists no address for this party. A peer that
+    answers nothing for ``silence`` seconds is gone.
 
     Raises:
         InputError: a certificate that cannot be pinned as what it is given for.
@@ -74,6 +75,7 @@ class Border(Links):
         on_link: OnLink,
         on_violation: OnViolation | None = None,
         reachable: bool | None = None,
+        silence: float = SILENCE,
     ) -> None:
         super().__init__(
             me=me,
@@ -88,6 +90,7 @@ class Border(Links):
         self._listen = listen
         self._reachable = listen is not None if reachable is None else reachable
         self._service = service
+        self._silence = silence
         self._addresses: dict[PartyId, asyncio.Future[str]] = {}
         self._known = {peer.id: peer.address for peer in peers if peer.address is not None}
         self._server: grpc.aio.Server | None = None
@@ -103,7 +106,7 @@ class Border(Links):
         port = None
         keep_freed_memory()
         if self._listen is not None:
-            self._server = grpc.aio.server(options=SERVER_OPTIONS)
+            self._server = grpc.aio.server(options=serve_options(self._silence))
             handlers = [self._peer_handler()]
             if self._service is not None:
                 handlers.append(node_handler(self._service, self._user))
@@ -177,7 +180,8 @@ class Border(Links):
         """One attempt and, if it is taken, the whole life of the link; whether it was up."""
         names = (("xb-federation", self._federation), ("xb-from", self.me), ("xb-to", peer))
         credentials = dial_credentials(self._identity, pin)
-        async with grpc.aio.secure_channel(address, credentials, options=dial_options(pin)) as channel:
+        options = dial_options(pin, silence=self._silence)
+        async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
             call: _Call = channel.stream_stream(f"/{PEER_SERVICE}/Link")(metadata=names)
             try:
                 async with asyncio.timeout(_PATIENCE):

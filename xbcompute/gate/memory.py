@@ -41,6 +41,7 @@ class MemoryBorder(Links):
         on_link: OnLink,
         on_violation: OnViolation | None = None,
         reachable: bool | None = None,
+        silence: float = 0.0,
     ) -> None:
         super().__init__(
             me=me,

@@ -23,32 +23,41 @@ from xbcompute.gate.pki import Identity, Pin, read_pin
 RECEIVE_MAX = CHUNK_MAX + (64 << 10)
 """Largest gRPC message a node takes, bytes: a full frame and its header."""
 
-_KEEPALIVE_MS = 2_000
-_SILENCE_MS = 4_000
+SILENCE = 6.0
+"""Seconds after which a connection whose other end answers nothing counts as dead. A slow link needs more: what waits
+in the buffers of the operating system (some megabytes) goes before the question."""
 
 Options = Sequence[tuple[str, int | str]]
 
-_COMMON: tuple[tuple[str, int | str], ...] = (
-    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-    ("grpc.keepalive_timeout_ms", _SILENCE_MS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.tcp_read_chunk_size", CHUNK_MAX),
-)
 
-SERVER_OPTIONS: Options = (
-    *_COMMON,
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", RECEIVE_MAX),
-    ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MS // 4),
-    ("grpc.http2.max_ping_strikes", 0),
-)
+def _common(silence: float) -> Options:
+    third = max(1, int(silence * 1000 / 3))
+    return (
+        ("grpc.keepalive_time_ms", third),
+        ("grpc.keepalive_timeout_ms", 2 * third),
+        # Without this one a ping has a minute to come back, whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", 2 * third),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.tcp_read_chunk_size", CHUNK_MAX),
+    )
 
 
-def dial_options(server: Pin, receive_max: int = RECEIVE_MAX) -> Options:
+def serve_options(silence: float = SILENCE) -> Options:
+    """Server options: one process a port, messages of a frame's size, questions whether it lives welcome."""
+    return (
+        *_common(silence),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", RECEIVE_MAX),
+        ("grpc.http2.min_ping_interval_without_data_ms", 100),
+        ("grpc.http2.max_ping_strikes", 0),
+    )
+
+
+def dial_options(server: Pin, receive_max: int = RECEIVE_MAX, silence: float = SILENCE) -> Options:
     """Channel options towards the node that presents ``server``: its name, no proxy, no shared connection."""
     return (
-        *_COMMON,
+        *_common(silence),
         ("grpc.ssl_target_name_override", server.dns),
         ("grpc.enable_http_proxy", 0),
         ("grpc.enable_retries", 0),
