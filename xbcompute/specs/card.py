@@ -18,11 +18,12 @@ from xbcompute.specs.wording import Adversary, Family, GradeName, Wording
 CARD_FORMAT = 1
 
 Carriage: TypeAlias = Literal["horizontal", "vertical", "pooled", "training", "linkage"]
-Threshold: TypeAlias = Literal["open", "sum", "majority", "all", "all_or_dealer"]
+Threshold: TypeAlias = Literal["open", "sum", "majority", "all", "all_or_dealer", "pair"]
 """What a coalition needs to see inputs.
 
 ``open``: nothing, inputs are shown · ``sum``: it learns exactly the sum over those outside it · ``majority``: t + 1 of
-m with t = (m − 1) // 2 · ``all``: every compute party · ``all_or_dealer``: every compute party, or a dealer and one.
+m with t = (m − 1) // 2 · ``all``: every compute party · ``all_or_dealer``: every compute party, or a dealer and one ·
+``pair``: two holders exchange blinded keys, each protected by its own.
 """
 
 

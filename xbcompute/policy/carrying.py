@@ -1,0 +1,44 @@
+"""Which protocol can carry which study, and what a study outputs under it."""
+
+from __future__ import annotations
+
+from xbcompute.specs.card import Card
+from xbcompute.specs.study import Study
+from xbcompute.specs.wording import Family
+
+
+def outputs(study: Study, family: Family) -> tuple[str, ...]:
+    """The output types of a study under a protocol of this family, sorted.
+
+    A trained model is ``model_plain_rounds`` where each party's update is visible; what would be an aggregate or a
+    model is its noised form where the study asks for ε.
+    """
+    private = study.study.privacy is not None
+    found = set()
+    for analysis in study.analysis:
+        kind = analysis.output_type
+        if kind == "model_secagg":
+            kind = "model_plain_rounds" if family == "P1" else ("model_dp" if private else kind)
+        elif kind == "aggregate" and private:
+            kind = "dp_aggregate"
+        found.add(kind)
+    return tuple(sorted(found))
+
+
+def carries(card: Card, study: Study) -> bool:
+    """Whether the card carries every analysis of the study in its partition."""
+    ways = set(card.carries)
+    for analysis in study.analysis:
+        if card.kinds and analysis.kind not in card.kinds:
+            return False
+        if analysis.kind == "overlap":
+            wanted = {"linkage"}
+        elif analysis.kind == "train":
+            wanted = {"training"}
+        elif study.study.partition == "vertical":
+            wanted = {"vertical"}
+        else:
+            wanted = {"horizontal", "pooled"}
+        if not wanted & ways:
+            return False
+    return True

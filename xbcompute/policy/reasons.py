@@ -1,0 +1,57 @@
+"""Reasons in both languages, found by rule id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from xbcompute.policy.request import general_pack
+from xbcompute.specs.base import Spec
+from xbcompute.specs.pack import PROJECT_RULE, Pack, Rule, load_pack, shipped_pack_ids
+from xbcompute.specs.wording import Mark
+
+
+class Note(NamedTuple):
+    """A rule that applied, with local detail in both languages (may be empty)."""
+
+    rule: str
+    zh: str = ""
+    en: str = ""
+
+
+class Reason(Spec):
+    """Why: the rule's own wording, local facts after it, its mark and what it cites."""
+
+    rule: str
+    zh: str
+    en: str
+    mark: Mark
+    citations: tuple[str, ...]
+
+
+def explain(notes: Iterable[Note], packs: Iterable[Pack]) -> tuple[Reason, ...]:
+    """One reason for each note, in order, without repetitions; rules are looked up in ``packs`` and shipped packs."""
+    rules = _index(packs)
+    reasons: dict[Note, Reason] = {}
+    for note in notes:
+        rule = rules.get(note.rule)
+        if rule is not None:
+            reasons[note] = Reason(
+                rule=rule.id,
+                zh=rule.text.zh + (f"（{note.zh}）" if note.zh else ""),
+                en=rule.text.en + (f" ({note.en})" if note.en else ""),
+                mark=rule.mark,
+                citations=rule.cites,
+            )
+    return tuple(reasons.values())
+
+
+def _index(packs: Iterable[Pack]) -> Mapping[str, Rule]:
+    everything = [load_pack(name).pack for name in shipped_pack_ids()]
+    return {rule.id: rule for pack in (*everything, general_pack().pack, *packs) for rule in pack.rule}
+
+
+def citations(notes: Iterable[Note], packs: Iterable[Pack]) -> tuple[str, ...]:
+    """What the notes' rules cite, sorted, the words ``project rule`` last."""
+    found = {name for reason in explain(notes, packs) for name in reason.citations}
+    return (*sorted(found - {PROJECT_RULE}), *sorted(found & {PROJECT_RULE}))
