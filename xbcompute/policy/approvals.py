@@ -10,13 +10,14 @@ import base64
 import binascii
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import IntegrityError
+from xbcompute.core.secret import Secret
 from xbcompute.policy.decide import Plan, application_digest
 from xbcompute.policy.reasons import Note
 from xbcompute.policy.verdict import Verdict
@@ -74,12 +75,30 @@ class SignedApproval:
             "user": self.user,
         }
 
-    def plain(self) -> dict[str, object]:
+    @staticmethod
+    def sign(
+        *, key: Secret[Ed25519PrivateKey], party: str, user: str, role: str, application: str, approval: Approval
+    ) -> SignedApproval:
+        """One role's signature over what ``approval`` says, bound to ``application``."""
+        unsigned = SignedApproval(
+            party=party,
+            user=user,
+            role=role,
+            study=approval.study,
+            application=application,
+            purpose=approval.purpose,
+            outputs=approval.outputs,
+            from_=approval.from_,
+            to=approval.to,
+        )
+        return replace(unsigned, signature=key.expose().sign(unsigned.statement()))
+
+    def to_json(self) -> dict[str, object]:
         """JSON-ready form, signature in base64."""
         return {**self._body(), "signature": base64.b64encode(self.signature).decode("ascii")}
 
     @staticmethod
-    def read(body: Mapping[str, object]) -> SignedApproval:
+    def from_json(body: Mapping[str, object]) -> SignedApproval:
         """An approval from its JSON form.
 
         Raises:

@@ -21,6 +21,9 @@ from xbcompute.specs.pack import PROJECT_RULE, PathName, Posture
 from xbcompute.specs.study import Study
 from xbcompute.specs.wording import Adversary, GradeName
 
+COMMITTEE_RULE = "C5-EX"
+"""The rule that names a number of people from which the committee signs; it applies only once that is reached."""
+
 
 class PlanParty(Spec):
     """One party's part of the plan. ``required_roles`` must sign at this party; ``hold_roles`` must rule first."""
@@ -108,6 +111,8 @@ def join(
     if lacking:
         verdict = max(verdict, Verdict.HOLD)
         extra.append("EVIDENCE")
+    if any(_committee(finding, people) for finding in found.values()):
+        extra.append(COMMITTEE_RULE)
     if _differ(found):
         extra.append("X08")
     rules = dict.fromkeys([*extra, *(rule for finding in found.values() for rule in finding.rules)])
@@ -206,7 +211,7 @@ def _member(federation: Federation, finding: Finding, found: Mapping[PartyId, Fi
     spec = federation.find(finding.party)
     if spec is None:
         raise InputError("plan.party", f"'{finding.party}' is no party of federation.toml.")
-    committee = finding.committee_from is not None and people >= finding.committee_from
+    committee = _committee(finding, people)
     asked = sorted({kind for other in found.values() for kind in other.asks}) if finding.grade is not None else []
     owed = missing(asked, frozenset(finding.holds), finding.jurisdiction, only_owed=True)
     return PlanParty(
@@ -222,6 +227,10 @@ def _member(federation: Federation, finding: Finding, found: Mapping[PartyId, Fi
         required_evidence=tuple(dict.fromkeys([*finding.missing_evidence, *owed])),
         refused=finding.refused,
     )
+
+
+def _committee(finding: Finding, people: int) -> bool:
+    return finding.committee_from is not None and people >= finding.committee_from
 
 
 def _differ(found: Mapping[PartyId, Finding]) -> bool:

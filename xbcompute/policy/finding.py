@@ -256,7 +256,12 @@ class _Case:
         needs = Needs.join([judgement.needs for judgement in everything])
         admitted = [card for card in base if not self.important or self._strong_enough(card)]
         verdict = max(judgement.verdict for judgement in everything) if base else Verdict.DENY
-        notes = [Note(rule.id) for judgement in everything for rule in judgement.matched]
+        notes = [
+            Note(rule.id)
+            for judgement in everything
+            for rule in judgement.matched
+            if rule.requires.committee_from is None
+        ]
         if not base:
             notes.extend(self._why_no_card(against, everything, quiet=bool(entry)))
         elif not admitted:
