@@ -93,12 +93,12 @@ class SignedApproval:
         )
         return replace(unsigned, signature=key.expose().sign(unsigned.statement()))
 
-    def to_json(self) -> dict[str, object]:
+    def plain(self) -> dict[str, object]:
         """JSON-ready form, signature in base64."""
         return {**self._body(), "signature": base64.b64encode(self.signature).decode("ascii")}
 
     @staticmethod
-    def from_json(body: Mapping[str, object]) -> SignedApproval:
+    def read(body: Mapping[str, object]) -> SignedApproval:
         """An approval from its JSON form.
 
         Raises:

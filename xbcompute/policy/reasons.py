@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from xbcompute.policy.request import general_pack
 from xbcompute.specs.base import Spec
 from xbcompute.specs.pack import PROJECT_RULE, Pack, Rule, load_pack, shipped_pack_ids
 from xbcompute.specs.wording import Mark
@@ -46,12 +46,25 @@ def explain(notes: Iterable[Note], packs: Iterable[Pack]) -> tuple[Reason, ...]:
     return tuple(reasons.values())
 
 
+@functools.cache
+def _shipped() -> Mapping[str, Rule]:
+    return {rule.id: rule for name in shipped_pack_ids() for rule in load_pack(name).pack.rule}
+
+
 def _index(packs: Iterable[Pack]) -> Mapping[str, Rule]:
-    everything = [load_pack(name).pack for name in shipped_pack_ids()]
-    return {rule.id: rule for pack in (*everything, general_pack().pack, *packs) for rule in pack.rule}
+    return {**_shipped(), **{rule.id: rule for pack in packs for rule in pack.rule}}
 
 
 def citations(notes: Iterable[Note], packs: Iterable[Pack]) -> tuple[str, ...]:
     """What the notes' rules cite, sorted, the words ``project rule`` last."""
     found = {name for reason in explain(notes, packs) for name in reason.citations}
     return (*sorted(found - {PROJECT_RULE}), *sorted(found & {PROJECT_RULE}))
+
+
+def severity(rule: str) -> int:
+    """Where a reason stands: refusals and what the code found missing, then holds, permits, the rest."""
+    found = _index(()).get(rule)
+    if found is None or (found.verdict is None and not found.match and rule != "X08"):
+        return 0
+    order = {"DENY": 0, "HOLD": 1, "PERMIT_WITH_CONDITIONS": 2, "PERMIT": 2}
+    return order.get(found.verdict or "", 3)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from xbcompute.policy.approvals import ApprovalResult
 from xbcompute.policy.decide import Plan, application_digest
 from xbcompute.policy.finding import LocalView
-from xbcompute.policy.reasons import Note, Reason, explain
+from xbcompute.policy.reasons import Note, Reason, explain, severity
 from xbcompute.policy.request import People
 from xbcompute.policy.verdict import Verdict
 from xbcompute.specs.card import find_card
@@ -95,7 +95,7 @@ def _reasons(
     known = {reason.rule for reason in (*first, *local)}
     rest = explain([Note(rule) for rule in plan.rules if rule not in known], ())
     unique = {(reason.rule, reason.en): reason for reason in (*first, *local, *rest)}
-    return tuple(unique.values())
+    return tuple(sorted(unique.values(), key=lambda reason: severity(reason.rule)))
 
 
 def _largest(plan: Plan, views: Mapping[str, LocalView]) -> tuple[People, People]:

@@ -334,20 +334,24 @@ def pack_statement(pack: str, version: str, sha256: str) -> bytes:
     return b"xbcompute/pack/v1\n" + dumps(body)
 
 
-def verify_pack(pin: PackPin, data: bytes, keys: Mapping[str, Ed25519PublicKey]) -> frozenset[str]:
+def verify_pack(pin: PackPin, loaded: LoadedPack, keys: Mapping[str, str]) -> frozenset[str]:
     """The parties whose signature over this very pack is good; those without a signature are left out.
 
+    ``keys`` maps parties to their signing keys as ``federation.toml`` writes them.
+
     Raises:
-        IntegrityError: the bytes are not the pinned ones, or a signature is wrong or by a party without a key.
+        IntegrityError: the pack is not the pinned one, or a signature is wrong or by a party without a key.
     """
-    if pack_digest(data).removeprefix("sha256:") != pin.sha256.removeprefix("sha256:"):
+    if loaded.sha256.removeprefix("sha256:") != pin.sha256.removeprefix("sha256:"):
         raise IntegrityError("pack.digest", f"pack '{pin.id}': its bytes are not the ones the federation agreed on.")
     statement = pack_statement(pin.id, pin.version, pin.sha256)
     for party, signature in pin.signatures.items():
         if party not in keys:
             raise IntegrityError("pack.signer", f"pack '{pin.id}': {party} signed but has no signing key.")
         try:
-            keys[party].verify(base64.b64decode(signature, validate=True), statement)
+            raw = base64.b64decode(keys[party].removeprefix("ed25519:"), validate=True)
+            key = Ed25519PublicKey.from_public_bytes(raw)
+            key.verify(base64.b64decode(signature, validate=True), statement)
         except (InvalidSignature, binascii.Error, ValueError):
             raise IntegrityError("pack.signature", f"pack '{pin.id}': the signature of {party} is wrong.") from None
     return frozenset(pin.signatures)
