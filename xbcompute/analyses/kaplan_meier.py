@@ -22,7 +22,7 @@ from xbcompute.analyses.survival_data import outcome
 from xbcompute.core.arrays import ArraySpec, Contribution, Layout, Leakage, Opened
 from xbcompute.core.errors import InputError
 from xbcompute.core.schema import Rows, Schema
-from xbcompute.disclosure.survival import merge_intervals
+from xbcompute.disclosure.survival import merge_intervals, merged_counts
 from xbcompute.engines.base import Done
 from xbcompute.specs.analysis import KaplanMeier as KaplanMeierSpec
 
@@ -117,9 +117,8 @@ class KaplanMeier:
                     todo="Leave the level out of the column's levels at every holder, or recode it.",
                 )
         ends = merge_intervals(events, censored, self._schema.limits.cell_min)
-        starts = np.concatenate([[0], ends[:-1] + 1])
         times = ends * state.unit
-        events, censored = np.add.reduceat(events, starts), np.add.reduceat(censored, starts)
+        events, censored = merged_counts(events, ends), merged_counts(censored, ends)
         result = envelope(
             "kaplan_meier",
             self._schema.limits,

@@ -107,7 +107,11 @@ def _event_value(spec: Survival, event: Column) -> float:
             )
         return float(event.levels.index(str(spec.event_value)))
     if event.type != "number":
-        raise InputError("survival.event", f"event column {event.name}: must be a number or a category.")
+        raise InputError(
+            "survival.event",
+            f"event column {event.name}: must be a number or a category.",
+            todo="Name another column, or register this one with its levels.",
+        )
     if isinstance(spec.event_value, str):
         raise InputError(
             "survival.event_value",
