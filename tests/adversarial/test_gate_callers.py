@@ -314,3 +314,16 @@ def test_a_certificate_listed_under_another_partys_name_is_refused_at_the_start(
         assert str(party) in caught.value.text
     with pytest.raises(InputError):
         grpc_node(Node(B, own), [])
+
+
+def test_a_port_in_use_is_an_input_error_and_is_not_shared() -> None:
+    async def body() -> None:
+        nodes = make_nodes("ac")
+        async with alone("c", nodes) as node:
+            second = grpc_node(nodes["a"], [], listen=node.address)
+            with pytest.raises(InputError) as caught:
+                await second.start()
+            assert caught.value.code == "gate.listen"
+            await second.stop()
+
+    asyncio.run(body())

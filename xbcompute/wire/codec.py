@@ -177,8 +177,8 @@ def _read_array(name: str, form: message_pb2.Array, body: memoryview, at: int) -
     size = math.prod(shape) * dtype.itemsize
     end = at + size
     after = end + -size % _ALIGN
-    # Without data the dimensions are bounded too, or a header of a few bytes could name an absurd shape.
-    if after > len(body) or max(shape, default=0) > parts.LENGTH_MAX:
+    # An empty array's other dimensions are bounded too, or a few bytes could name a shape that numpy cannot make.
+    if after > len(body) or math.prod(side for side in shape if side) > parts.LENGTH_MAX:
         raise IntegrityError("wire.length", f"field {name}: shape and length of its data differ.")
     if any(body[end:after]):
         raise IntegrityError("wire.padding", f"field {name}: bytes stand where only zeros may.")
