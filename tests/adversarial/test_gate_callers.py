@@ -327,3 +327,22 @@ def test_a_port_in_use_is_an_input_error_and_is_not_shared() -> None:
             await second.stop()
 
     asyncio.run(body())
+
+
+def test_the_side_without_an_address_dials_whatever_its_id() -> None:
+    async def body() -> None:
+        nodes = make_nodes("ab")
+        async with alone("a", nodes) as a:
+            with pytest.raises(PeerError, match="no address is known for b"):
+                await a.border.linked(0.05)
+            b = nodes["b"]
+            b.border = grpc_node(b, [Peer(A, a.address, a.identity.certificate)], listen=None)
+            assert await b.border.start() is None
+            try:
+                await asyncio.gather(a.border.linked(20), b.border.linked(20))
+                await a.border.send(B, frame())
+                await until(lambda: b.frames == [("a", frame())])
+            finally:
+                await b.border.stop()
+
+    asyncio.run(body())
