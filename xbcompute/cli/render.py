@@ -49,8 +49,8 @@ def decision_view(body: Mapping[str, Any]) -> RenderableType:
     reasons.add_column(no_wrap=True)
     reasons.add_column(overflow="fold")
     for reason in decision.get("reasons", ()):
-        label = Text(f"{reason['rule']} [{reason.get('mark', '')}]", style="bold")
-        reasons.add_row(label, Text(f"{reason['en']}\n{reason['zh']}"))
+        mark = f" [{reason['mark']}]" if reason.get("mark") else ""
+        reasons.add_row(Text(str(reason["rule"]), style="bold"), Text(f"{reason['en']}{mark}\n{reason['zh']}"))
     if decision.get("reasons"):
         parts += [Text(), reasons]
     if decision.get("citations"):

@@ -40,14 +40,18 @@ class Decision(Mapping[str, Any]):
 
     def facts(self) -> list[tuple[str, str]]:
         """What the decision says beside its reasons, as pairs of a name and a text; what is empty is left out."""
-        limits = [f"{key} {value}" for key, value in (self.get("limits") or {}).items() if value is not None]
+        limits = [
+            f"{key.replace('_', ' ')} {value}"
+            for key, value in (self.get("limits") or {}).items()
+            if value is not None and value is not True
+        ]
         pairs = [
             ("verdict", self.verdict),
             ("tier", self.get("tier")),
             ("protocol", self.get("protocol")),
             ("path out of China", self.get("cn_path")),
             ("people counted", _counts(self.get("count_before"), self.get("count_after"))),
-            ("treated as", str(self.get("export_posture") or "").replace("_", " ")),
+            ("export", str(self.get("export_posture") or "").replace("_", " ")),
             ("limits", ", ".join(limits)),
             ("evidence missing", ", ".join(self.get("required_evidence") or ())),
             ("roles still to sign", ", ".join(self.get("required_roles") or ())),
