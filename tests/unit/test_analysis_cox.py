@@ -351,4 +351,5 @@ def test_heterogeneity_needs_more_information_than_one_fit_uses() -> None:
 
 
 def test_no_spread_of_times_no_test() -> None:
-    assert proportional_hazards(["x"], np.zeros(1), np.eye(1), 0.0, 5) is None
+    assert proportional_hazards(["x"], np.ones(1), np.eye(1), 1e-16, 5) is None
+    assert proportional_hazards(["x"], np.ones(1), np.eye(1), 1.0, 5) is not None

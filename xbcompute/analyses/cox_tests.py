@@ -36,6 +36,9 @@ FLOOR = 1e-9
 RANK_MIN = 1e-9
 """Scaled eigenvalues below this share of the largest count as zero."""
 
+SPREAD_MIN = 1e-8
+"""Variance of the events' log times below which they count as one time: less is within the rounding of sums."""
+
 VARIES_MIN = 1e-12
 """Information about a coefficient, for each event on covariates in [−1, 1], below which it is rounding."""
 
@@ -75,7 +78,7 @@ def proportional_hazards(
     names: Sequence[str], weighted_score: Floats, cov: Floats, spread: float, events: int
 ) -> dict[str, Any] | None:
     """The test for each coefficient; None where all events fall on one time."""
-    if not spread > 0:
+    if spread <= SPREAD_MIN * events:
         return None
     shift = cov @ weighted_score
     statistics = events * shift**2 / (np.diag(cov) * spread)

@@ -117,7 +117,7 @@ class KaplanMeier:
                     todo="Leave the level out of the column's levels at every holder, or recode it.",
                 )
         ends = merge_intervals(events, censored, self._schema.limits.cell_min)
-        times = ends * state.unit
+        times: NDArray[np.float64] = (ends * state.unit).astype(np.float64)
         events, censored = merged_counts(events, ends), merged_counts(censored, ends)
         result = envelope(
             "kaplan_meier",
