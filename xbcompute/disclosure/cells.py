@@ -21,7 +21,7 @@ from xbcompute.core.schema import Limits
 Mask = NDArray[np.bool_]
 _TOTAL_COST = 1e6
 """A withheld margin costs a reader more than any cell."""
-_TRIED_MAX = 40
+_TRIED_MAX = 24
 """Withheld counts up to which each is tried on its own."""
 
 
