@@ -85,21 +85,30 @@ def join(
     cheapest such.
 
     Raises:
-        InputError: a holder, recipient or the lead has given no finding, or a party is unknown.
+        InputError: a holder, recipient or the lead has given no finding, or a party or preferred card is unknown.
         IntegrityError: a finding is about another study or was given for another party.
     """
     parties = topology(study, federation)
+    cards = tuple(cards or shipped_cards())
     _check(study, federation, parties, findings)
+    for name in study.study.protocol.prefer:
+        if name not in {card.id for card in cards}:
+            raise InputError(
+                "card.unknown",
+                f"study.toml: [study.protocol] prefers '{name}', and there is no such protocol card.",
+                todo=f"The cards are {', '.join(card.id for card in cards)}.",
+            )
     found = {party: findings[party] for party in sorted(findings)}
     people = sum(finding.rows_max or 0 for finding in found.values())
     malicious = any(f.malicious_from is not None and people >= f.malicious_from for f in found.values())
-    common = [card for card in (cards or shipped_cards()) if _admitted(card, parties, found)]
+    common = [card for card in cards if _admitted(card, parties, found)]
     strong = [card for card in common if not malicious or card.strongest == "malicious"]
     verdict = max(finding.verdict for finding in found.values())
     extra: list[str] = []
     if not strong:
         floor = Verdict.HOLD if any(finding.important for finding in found.values()) else Verdict.DENY
-        extra += ["NO-CARD", *(["CARD-ADVERSARY"] if common else [])]
+        if verdict is not Verdict.DENY:
+            extra += ["NO-CARD", *(["CARD-ADVERSARY"] if common else [])]
         verdict = max(verdict, floor)
     packs, agree = _packs(found)
     if not agree:

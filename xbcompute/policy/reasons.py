@@ -62,9 +62,9 @@ def citations(notes: Iterable[Note], packs: Iterable[Pack]) -> tuple[str, ...]:
 
 
 def severity(rule: str) -> int:
-    """Where a reason stands: refusals and what the code found missing, then holds, permits, the rest."""
-    found = _index(()).get(rule)
+    """Where a reason stands: rows that refuse, what the code found wanting, rows that hold or permit, the rest."""
+    found = _shipped().get(rule)
     if found is None or (found.verdict is None and not found.match and rule != "X08"):
-        return 0
-    order = {"DENY": 0, "HOLD": 1, "PERMIT_WITH_CONDITIONS": 2, "PERMIT": 2}
-    return order.get(found.verdict or "", 3)
+        return 1
+    order = {"DENY": 0, "HOLD": 2, "PERMIT_WITH_CONDITIONS": 3, "PERMIT": 3}
+    return order.get(found.verdict or "", 4)
