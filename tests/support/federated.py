@@ -101,7 +101,7 @@ def federation(
         if subject is not None:
             arrays[SUBJECT] = pd.factorize(mine[subject])[0].astype(np.int64)
         rows.append(ArrayRows(arrays, int(((owners == index) & ~kept).sum())))
-    largest = max(max(part.n, 1) for part in rows)
+    largest = max(max(part.n + part.n_dropped, 1) for part in rows)
     holders = tuple(
         HolderFacts(PartyId(party), Jurisdiction(party[:2].upper()), rows_max or largest, rows_min) for party in parties
     )

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xbcompute.analyses.bounds import sum_bound
 from xbcompute.analyses.counting import CellCounts, rows_in, subject_column
 from xbcompute.analyses.design import column_of
 from xbcompute.analyses.envelope import envelope
@@ -35,6 +36,7 @@ GROUP_NAMES_TAKEN: Final = frozenset({"kind", "n", "n_dropped", "suppressed", "c
 class DescribeState:
     """``phase``: first or squares. ``rows`` are the groups' rows, ``groups`` their people, ``means`` on [−1, 1].
 
+    ``withheld`` counts the holders that kept their part of a mean back, for few people make it up.
     ``levels`` and ``bins`` are the opened counts of all columns, one table after the other.
     """
 
@@ -44,6 +46,7 @@ class DescribeState:
     rows: NDArray[np.int64]
     groups: NDArray[np.int64]
     means: NDArray[np.float64]
+    withheld: NDArray[np.int64]
     levels: NDArray[np.int64]
     bins: NDArray[np.int64]
 
@@ -84,19 +87,22 @@ class Describe:
     def start(self, schema: Schema) -> DescribeState:
         """Nothing known yet."""
         none = np.zeros(0, dtype=np.int64)
-        return DescribeState("first", 0, 0, none, none, np.zeros((0, 0)), none, none)
+        return DescribeState("first", 0, 0, none, none, np.zeros((0, 0)), none, none, none)
 
     def layout(self, state: DescribeState) -> Mapping[str, ArraySpec]:
         """Counts and sums, then squares."""
         most, (g, p) = float(self.schema.rows_max), (len(self.groups), len(self.numbers))
         if state.phase == "squares":
-            return {"squares": ArraySpec((g, p), 4 * most)}
+            return {"squares": ArraySpec((g, p), sum_bound(most, 4))}
         counts = {"n_dropped": (), "rows": (g,)} | self._cell_shapes()
         layout = {name: ArraySpec(shape, most, integer=True, role="cells") for name, shape in counts.items()}
-        return layout | ({"sums": ArraySpec((g, p), most)} if p else {})
+        if p:
+            layout["withheld"] = ArraySpec((g, p), 1.0, integer=True)
+            layout["sums"] = ArraySpec((g, p), sum_bound(most, 1))
+        return layout
 
     def local(self, rows: Rows, state: DescribeState) -> Contribution:
-        """This holder's counts and sums; a sum that one person or asset dominates does not leave.
+        """This holder's counts and sums; a sum that one or two people or assets dominate does not leave.
 
         Raises:
             InputError: a value out of bounds (``describe.value``). RefusedError: dominance (policy C4.10).
@@ -122,9 +128,11 @@ class Describe:
                     bins = np.searchsorted(self._edges, z[:, index], side="right") - 1
                     cells.add(f"bins/{column.name}", [group, np.minimum(bins, len(self._edges) - 2)], batch, length)
             largest.add(group, batch)
-        largest.check(self.groups)
+        withheld = np.zeros((g, p), dtype=np.int64)
+        withheld[:, [_additive(column) for column in self.numbers]] = largest.withheld(self.groups)
+        sums[withheld > 0] = 0.0
         total: dict[str, Any] = {"n_dropped": np.array(rows.n_dropped), "rows": counted, **cells.tables()}
-        return total | ({"sums": sums} if p else {})
+        return total | ({"withheld": withheld, "sums": sums} if p else {})
 
     def combine(self, total: Contribution, state: DescribeState) -> DescribeState | Done:
         """The second round, or the description.
@@ -142,7 +150,7 @@ class Describe:
         for column in self.categories:
             require_levels(column, np.asarray(total[f"levels/{column.name}"]).sum(axis=0))
         p = len(self.numbers)
-        means = np.asarray(total["sums"]) / rows[:, None] if p else np.zeros((len(groups), 0))
+        means = np.asarray(total["sums"]) / np.maximum(rows, 1)[:, None] if p else np.zeros((len(groups), 0))
         n = int(total["n"]) if self.schema.subjects == "many" else int(groups.sum())
         following = DescribeState(
             "squares",
@@ -151,6 +159,7 @@ class Describe:
             rows,
             groups,
             means,
+            np.asarray(total["withheld"]) if p else np.zeros((len(groups), 0), dtype=np.int64),
             _joined([total[f"levels/{column.name}"] for column in self.categories]),
             _joined([total[f"bins/{column.name}"] for column in self.numbers if self.spec.quantiles]),
         )
@@ -161,6 +170,7 @@ class Describe:
         g, p = len(self.groups), len(self.numbers)
         opened = [
             Opened("groups", (g,), "people in each group, by level of described categories", "各组（及各水平）人数"),
+            Opened("withheld", (g, p), "holders that kept their part of a sum back", "保留其部分不予汇总的持有方数"),
             Opened("sums", (g, p), "sums of the number columns", "数值列的总和"),
             Opened("squares", (g, p), "their squares about the pooled means", "关于合并均值的平方和"),
         ]
@@ -203,6 +213,7 @@ class Describe:
             away = (self._scaled(batch) - state.means[group]) ** 2
             for index in range(len(self.numbers)):
                 squares[:, index] += np.bincount(group, weights=away[:, index], minlength=len(self.groups))
+        squares[state.withheld > 0] = 0.0
         return squares
 
     # The result
@@ -223,7 +234,7 @@ class Describe:
             for g, group in enumerate(self.groups):
                 cell, path = body[group][column.name], f"{group}.{column.name}"
                 numbers: dict[str, Any] = {"mean": None, "sd": None}
-                if hidden[g]:
+                if hidden[g] or state.withheld[g, index]:
                     suppressed += [f"{path}.mean", f"{path}.sd"]
                 else:
                     numbers["mean"] = float(middle[index] + half[index] * state.means[g, index])
@@ -257,9 +268,10 @@ class Describe:
             size = len(self.groups) * len(column.levels)
             counts = state.levels[start : start + size].reshape(len(self.groups), -1)
             start += size
+            # As a table of groups by levels: another analysis of the study may show the levels' totals.
+            small = suppress_table(counts, self.schema.limits.cell_min) | hidden[:, None]
             for g, group in enumerate(self.groups):
-                small = suppress_table(counts[g], self.schema.limits.cell_min) if not hidden[g] else counts[g] >= 0
-                shown = withhold(counts[g], small, "", [])
+                shown = withhold(counts[g], small[g], "", [])
                 body[group][column.name]["levels"] = dict(zip(column.levels, shown, strict=True))
                 withheld = [level for level, value in zip(column.levels, shown, strict=True) if value is None]
                 suppressed += [f"{group}.{column.name}.levels.{level}" for level in withheld]
@@ -281,6 +293,8 @@ class Describe:
             )
         if state.n_dropped:
             notes.append("'missing' counts the rows left out of the whole analysis: any of its columns was missing.")
+        if state.withheld.any():
+            notes.append("A mean is withheld where, at some holder, one or two of a few people make up most of it.")
         if hidden.any():
             notes.append("A group below the minimum cell is withheld, and another where it could be worked out.")
         return notes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -156,10 +156,9 @@ def build_design(
                 f"reference {name}: this is no category among the covariates with such a level.",
                 todo="Name a categorical covariate and one of its levels.",
             )
-    present: set[frozenset[str]] = {frozenset(term) for term in terms} | {frozenset()}
-    made = [column for term in terms for column in _expand(term, used, reference, present)]
+    full = _full_factors(terms, used)
     return Design(
-        columns=tuple(made),
+        columns=tuple(column for term in terms for column in _expand(term, used, reference, full[term])),
         bounds={name: _bounds(column) for name, column in used.items() if column.type != "category"},
         levels={name: column.levels for name, column in used.items() if column.type == "category"},
     )
@@ -190,21 +189,33 @@ def _check_terms(terms: Sequence[tuple[str, ...]], columns: Mapping[str, Column]
         seen.add(frozenset(term))
 
 
+def _full_factors(terms: Sequence[tuple[str, ...]], used: Mapping[str, Column]) -> dict[tuple[str, ...], set[str]]:
+    """The categories of each term that get a column for every level, as patsy decides it.
+
+    Terms of fewer factors come first. A term with all levels of a category spans the term without it as well.
+    """
+    spanned = {frozenset[str]()}
+    full: dict[tuple[str, ...], set[str]] = {}
+    for term in sorted(terms, key=len):
+        categories = [name for name in term if used[name].type == "category"]
+        numbers = frozenset(term) - set(categories)
+        full[term] = {name for name in categories if frozenset(term) - {name} not in spanned}
+        if len(full[term]) > 1:
+            margins = [":".join(other for other in term if other != name) for name in term if name in full[term]]
+            raise InputError(
+                "design.margin",
+                f"covariate {':'.join(term)}: the model lacks the terms it is an interaction of.",
+                todo=f"Add {' and '.join(margins)} to the covariates.",
+            )
+        for size in range(len(categories) + 1):
+            spanned |= {numbers | frozenset(part) for part in combinations(categories, size)}
+    return full
+
+
 def _expand(
-    term: tuple[str, ...],
-    used: Mapping[str, Column],
-    reference: Mapping[str, str],
-    present: set[frozenset[str]],
+    term: tuple[str, ...], used: Mapping[str, Column], reference: Mapping[str, str], full: set[str]
 ) -> list[DesignColumn]:
-    whole = frozenset(term)
     categories = [name for name in term if used[name].type == "category"]
-    full = [name for name in categories if whole - {name} not in present]
-    if len(full) > 1:
-        raise InputError(
-            "design.margin",
-            f"covariate {':'.join(term)}: the model lacks the terms it is an interaction of.",
-            todo=f"Add {' and '.join(':'.join(n for n in term if n != name) for name in full)} to the covariates.",
-        )
     codes = [_codes(name, used[name], reference.get(name), name in full) for name in categories]
     numbers = tuple(name for name in term if name not in categories)
     made = []

@@ -98,5 +98,5 @@ class Counts:
         return max(self.upper, most), most, loglik
 
     def predictor_max(self, mean: float) -> float:
-        """20 above the mean's logarithm: fixed-point sums then keep about nine digits of the information."""
-        return math.log(mean) + 20
+        """15 above the mean's logarithm: fixed-point sums then keep eight digits of score and information."""
+        return math.log(mean) + 15

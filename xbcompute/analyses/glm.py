@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xbcompute.analyses.bounds import sum_bound
 from xbcompute.analyses.envelope import envelope
 from xbcompute.analyses.families import Bernoulli, Counts, Family
 from xbcompute.analyses.inference import Information, coefficient_table, likelihood_ratio, pack, robust_table, unpack
@@ -36,6 +37,9 @@ SCORE_BELOW = 1e-2
 
 DONE_BELOW = 1e-16
 """Newton decrement, the squared distance to the estimate in standard errors, at which a fit has ended."""
+
+POLISHED_BELOW = 1e-20
+"""The same before a last full round, whose information then belongs to the estimate."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +101,16 @@ class Glm:
         residual, weight, loglik = self.family.bounds(eta)
         low, high = self.regressors.reach(state.centre)
         reach = float(np.maximum(np.abs(low), np.abs(high))[:q].max())
-        score = ArraySpec((q,), rows_max * residual * reach, role="model")
+        score = ArraySpec((q,), sum_bound(rows_max, residual * reach), role="model")
         if state.phase == "score":
             return {"score": score}
         triangle = (q * (q + 1) // 2,)
         if state.phase == "robust":
-            return {"meat": ArraySpec(triangle, rows_max * (residual * reach) ** 2, role="model")}
+            return {"meat": ArraySpec(triangle, sum_bound(rows_max, (residual * reach) ** 2), role="model")}
         return {
-            "loglik": ArraySpec((), rows_max * loglik, role="model"),
+            "loglik": ArraySpec((), sum_bound(rows_max, loglik), role="model"),
             "score": score,
-            "info": ArraySpec(triangle, rows_max * weight * reach**2, role="model"),
+            "info": ArraySpec(triangle, sum_bound(rows_max, weight * reach**2), role="model"),
         }
 
     def local(self, rows: Rows, state: GlmState) -> Contribution:
@@ -236,7 +240,7 @@ class Glm:
         away = state.gamma - state.kept
         first = float(away @ matrix @ away)
         # A step with an information that is sqrt(first) standard errors old shrinks the distance by about that much.
-        ready = decrement * first <= DONE_BELOW or decrement > first
+        ready = decrement * first <= POLISHED_BELOW or decrement > first
         phase = "full" if ready else "score"
         return self._within(replace(state, phase=phase, step=state.step + 1, gamma=state.gamma + move))
 
@@ -282,7 +286,7 @@ class Glm:
         return InputError(
             "model.no_convergence",
             f"column {name}: the fit did not settle in {STEPS_MAX} steps.",
-            todo="Look for levels or values that determine the outcome.",
+            todo="Look for levels or values that determine the outcome, and for bounds far wider than the values.",
         )
 
     def _result(self, state: GlmState, meat: NDArray[Any] | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xbcompute.analyses.bounds import sum_bound
 from xbcompute.analyses.envelope import envelope
 from xbcompute.analyses.inference import coefficient_table, likelihood_ratio, pack, robust_table, unpack
 from xbcompute.analyses.outcome import measured
@@ -75,9 +76,9 @@ class Linear:
         if state.phase == "cross":
             y = self._outcome_max(state)
             return {
-                "xx": ArraySpec(triangle, rows_max * reach**2, role="model"),
-                "xy": ArraySpec((q,), rows_max * reach * y, role="model"),
-                "yy": ArraySpec((), rows_max * y**2, role="model"),
+                "xx": ArraySpec(triangle, sum_bound(rows_max, reach**2), role="model"),
+                "xy": ArraySpec((q,), sum_bound(rows_max, reach * y), role="model"),
+                "yy": ArraySpec((), sum_bound(rows_max, y**2), role="model"),
             }
         # The pooled sum of squares bounds every holder's, far below what the columns' bounds say of a close fit.
         layout = {

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xbcompute.analyses.bounds import sum_bound
+from xbcompute.analyses.corners import Corners
 from xbcompute.analyses.counting import CellCounts, rows_in, subject_column
 from xbcompute.analyses.design import INTERCEPT, build_design, column_of
 from xbcompute.analyses.inference import Information, unpack
@@ -66,6 +68,7 @@ class Regressors:
         extra = [name for name, _ in (self._offset, self._exposure) if name]
         self.uses = tuple(dict.fromkeys((outcome.name, *self.design.uses, *extra)))
         self.has_offset = bool(extra)
+        self._corners = Corners(self.design)
         self.names = (INTERCEPT, *self.design.names)
         self._summed = np.array([bool(column.numbers) for column in self.design.columns], dtype=bool)
         self._levels = {":".join(part): part for part in self.design.categories}
@@ -109,10 +112,9 @@ class Regressors:
 
     def predictor_bounds(self, gamma: FloatArray, centre: FloatArray) -> tuple[float, float]:
         """Bounds of the linear predictor ``rows @ gamma + offset``: public functions of the state."""
-        low, high = self.reach(centre)
-        one, other = gamma * low, gamma * high
+        low, high = self._corners.bounds(gamma[1:], centre)
         offset = self.offset_bounds()
-        return float(np.minimum(one, other).sum()) + offset[0], float(np.maximum(one, other).sum()) + offset[1]
+        return float(gamma[0]) + low + offset[0], float(gamma[0]) + high + offset[1]
 
     def restore(self, gamma: FloatArray, cov: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Coefficients and covariance in the columns' own units."""
@@ -149,8 +151,10 @@ class Regressors:
             layout["subjects"] = ArraySpec((), rows_max, integer=True, role="cells")
         for name, shape in self._cell_shapes().items():
             layout[f"cells/{name}"] = ArraySpec(shape, rows_max, integer=True, role="cells")
-        layout["outcome"] = ArraySpec((), rows_max, integer=isinstance(self.outcome, Binary), role="model")
-        layout["sums"] = ArraySpec((int(self._summed.sum()),), rows_max, role="model")
+        layout["outcome"] = ArraySpec(
+            (), sum_bound(rows_max, 1), integer=isinstance(self.outcome, Binary), role="model"
+        )
+        layout["sums"] = ArraySpec((int(self._summed.sum()),), sum_bound(rows_max, 1), role="model")
         return layout
 
     def first(self, rows: Rows) -> dict[str, NDArray[Any]]:
