@@ -265,3 +265,27 @@ def test_what_a_fit_reveals_is_said_in_both_languages() -> None:
         opened = (*leakage.once, *leakage.each_round)
         assert {"counts", "cells", "sums", "meat"} <= {item.name for item in opened}
         assert all(item.en and item.zh for item in opened)
+
+
+def test_fewer_rows_than_three_a_coefficient_are_refused_pooled_and_at_each_holder() -> None:
+    assert refusal(frame(60), spec("linear", "x", "w", "g", "h"), RULES).startswith("model.rows_holder")
+    data, asked = frame(60), spec("linear", "x", "w", "h")
+    fed = federation(data, {name: COLUMNS[name] for name in asked.columns_used()}, limits=RULES, parties=("cn-1",))
+    assert run(build(asked, fed.schema), fed).result["df_resid"] == 56
+    few = federation(data[:13], dict(fed.schema.columns), limits=RULES, parties=("cn-1",))
+    with pytest.raises(RefusedError) as caught:
+        run(build(asked, few.schema), few)
+    assert caught.value.code == "model.size"
+
+
+def test_a_level_by_outcome_cell_below_the_minimum_is_refused_and_ten_is_not() -> None:
+    data = frame(400).assign(h="no")
+    for count, allowed in ((9, False), (10, True)):
+        rare = data.copy()
+        for value in (0.0, 1.0):
+            rare.loc[rare.index[rare["y"] == value][: count if value else 40], "h"] = "yes"
+        if allowed:
+            assert fit(rare, spec("logistic", "x", "h"), RULES).result["converged"]
+        else:
+            assert refusal(rare, spec("logistic", "x", "h"), RULES).startswith("model.cells: column h")
+            assert fit(rare, spec("logistic", "x", "h"), OPEN).result["converged"]
