@@ -16,6 +16,7 @@ from xbcompute.analyses import build
 from xbcompute.analyses.quantiles import interpolated, merged_bins
 from xbcompute.core.errors import InputError, RefusedError
 from xbcompute.core.schema import Column, Limits
+from xbcompute.disclosure.release import audit_result
 from xbcompute.specs.analysis import Describe
 
 RULES = Limits(cell_min=10, cell_scope="pooled")
@@ -96,6 +97,7 @@ def test_a_mean_is_withheld_where_a_holder_has_two_people_in_a_group() -> None:
     assert (done.result["b"]["x"]["n"], done.result["b"]["x"]["mean"], done.result["b"]["x"]["sd"]) == (40, None, None)
     assert done.result["suppressed"] == ["b.x.mean", "b.x.sd"]
     assert any("make up most" in note for note in done.result["notes"])
+    audit_result(done.result, "describe", RULES)
     kept_back = build(spec, fed.schema).local(fed.rows[1], build(spec, fed.schema).start(fed.schema))
     assert kept_back["sums"][1, 0] == 0.0
     assert kept_back["withheld"][1, 0] == 1
