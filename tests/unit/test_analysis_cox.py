@@ -13,7 +13,8 @@ import pytest
 from tests.support.federated import category, federation, generator, number, run
 from tests.support.survival import cox_spec
 from xbcompute.analyses import cox
-from xbcompute.analyses.cox import Cox, CoxState
+from xbcompute.analyses.cox import Cox
+from xbcompute.analyses.cox_state import CoxState
 from xbcompute.analyses.cox_tests import LogTime, heterogeneity, proportional_hazards, site_score
 from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import InputError, RefusedError
@@ -313,10 +314,37 @@ def test_several_rows_a_subject_are_refused() -> None:
 
 
 def test_a_shared_baseline_says_the_rule_it_breaks() -> None:
+    holders = federation(FRAME, COLUMNS, limits=Limits(cell_min=10, cell_scope="pooled", model_rules=False))
     with pytest.raises(RefusedError, match="every interval") as caught:
-        Cox(cox_spec(("x",), baseline="shared", unit=10.0), Schema(COLUMNS, (), Limits()))
+        run(Cox(cox_spec(("x",), baseline="shared", unit=1.0), holders.schema), holders)
     assert caught.value.code == "cox.shared"
     assert "site" in caught.value.todo
+
+
+def test_a_shared_baseline_opens_fewer_numbers_of_an_interval_than_people_in_it() -> None:
+    frame = FRAME.assign(event=1.0)
+    holders = federation(frame, COLUMNS, limits=Limits(cell_min=10, cell_scope="pooled"))
+    with pytest.raises(RefusedError) as caught:
+        run(Cox(cox_spec(("x", "y", "arm"), baseline="shared", unit=25.0), holders.schema), holders)
+    assert caught.value.code == "cox.shared_scalars"
+
+
+@pytest.mark.parametrize("unit", [None, 1e-4])
+def test_a_shared_baseline_needs_a_unit_that_fits(unit: float | None) -> None:
+    with pytest.raises(InputError, match="unit") as caught:
+        Cox(cox_spec(("x",), baseline="shared", unit=unit), Schema(COLUMNS, (), Limits()))
+    assert caught.value.code == "cox.unit"
+
+
+def test_a_shared_baseline_reveals_what_it_says() -> None:
+    holders = federation(FRAME, COLUMNS)
+    analysis = Cox(cox_spec(("x", "arm"), baseline="shared", unit=10.0), holders.schema)
+    ran = run(analysis, holders)
+    says = analysis.reveals()
+    named = {part for opened in (*says.once, *says.each_round) for part in opened.name.split(", ")}
+    assert {name.split("/")[0] for layout, _ in ran.opened for name in layout} == named
+    assert {name for layout, _ in ran.opened[2:-1] for name in layout} == {"sums"}
+    assert len(ran.opened) <= says.rounds_max
 
 
 # The sums of the tests

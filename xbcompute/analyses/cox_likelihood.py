@@ -227,13 +227,11 @@ def _at_event_times(run: _Pass, risk: _RiskSet, block: _Block) -> Floats:
     counts = np.diff(block.starts, append=block.time.size)
     starts, d = block.starts[has_event], block.deaths[has_event]
     s0, s1 = _running(risk, block, starts + counts[has_event])
+    tied = None
     if run.ties == "efron" and int(d.max()) > 1:
         # From one event time's first row to the next one's there are no events but its own.
-        t0 = np.add.reduceat(block.weight * event, starts)
-        t1 = np.add.reduceat(block.weighted * event, starts, axis=1)
-        terms = _efron(d, (s0, s1), (t0, t1))
-    else:
-        terms = _single(d, s0, s1)
+        tied = np.add.reduceat(block.weight * event, starts), np.add.reduceat(block.weighted * event, starts, axis=1)
+    terms = tie_terms(run.ties, d, (s0, s1), tied)
 
     sums.loglik += float(block.eta @ event) - terms.log_risk
     sums.gradient += block.z @ event - terms.means.sum(axis=1)
@@ -270,7 +268,7 @@ def _running(risk: _RiskSet, block: _Block, ends: NDArray[np.int64]) -> tuple[Fl
 
 
 @dataclass(frozen=True)
-class _Terms:
+class TieTerms:
     """Sums over l for each event time: ``hazard`` Σ 1/D and ``own`` Σ g/D (groups,), ``means`` Σ m (p, groups);
     over all event times: ``log_risk`` Σ log D and ``outer`` Σ m·mᵀ (p, p).
     """
@@ -282,14 +280,24 @@ class _Terms:
     outer: Floats
 
 
-def _single(d: NDArray[np.int64], s0: Floats, s1: Floats) -> _Terms:
+def tie_terms(
+    ties: Ties, d: NDArray[np.int64], risk: tuple[Floats, Floats], tied: tuple[Floats, Floats] | None
+) -> TieTerms:
+    """The terms of event times with ``d`` events, from (S0, S1) and (T0, T1): (groups,) and (p, groups) each.
+
+    ``tied`` is not needed by Breslow's method, nor where no time has two events.
+    """
+    return _single(d, *risk) if ties == "breslow" or tied is None else _efron(d, risk, tied)
+
+
+def _single(d: NDArray[np.int64], s0: Floats, s1: Floats) -> TieTerms:
     """Breslow's terms; Efron's too where no time has two events."""
     mean = s1 / s0
     hazard = d / s0
-    return _Terms(hazard, hazard, mean * d, float(d @ np.log(s0)), (mean * d) @ mean.T)
+    return TieTerms(hazard, hazard, mean * d, float(d @ np.log(s0)), (mean * d) @ mean.T)
 
 
-def _efron(d: NDArray[np.int64], risk: tuple[Floats, Floats], tied: tuple[Floats, Floats]) -> _Terms:
+def _efron(d: NDArray[np.int64], risk: tuple[Floats, Floats], tied: tuple[Floats, Floats]) -> TieTerms:
     """Efron's terms from (S0, S1) and (T0, T1)."""
     # Everything is divided by S0, so that squares of D stay in range whatever η is.
     s0, s1 = risk
@@ -306,4 +314,4 @@ def _efron(d: NDArray[np.int64], risk: tuple[Floats, Floats], tied: tuple[Floats
     cross = (r1 * c1) @ t1.T
     outer = (r1 * c0) @ r1.T + cross + cross.T + (t1 * c2) @ t1.T
     log_risk = float(d @ np.log(s0) + np.log(scaled).sum())
-    return _Terms(k0 / s0, k1 / s0, r1 * k0 + t1 * k1, log_risk, outer)
+    return TieTerms(k0 / s0, k1 / s0, r1 * k0 + t1 * k1, log_risk, outer)

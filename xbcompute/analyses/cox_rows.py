@@ -71,18 +71,14 @@ class CoxRows:
     # The first round
 
     def counts_layout(self) -> dict[str, ArraySpec]:
-        """Counts that decide whether a fit is allowed, and the logarithms of the event times."""
+        """Counts that decide whether a fit is allowed."""
         n = self.schema.rows_max
         whole = {name: ArraySpec((), n, integer=True, role="cells") for name in ("n", "n_dropped")}
         cells = {
             f"cells/{name}": ArraySpec(shape, n, integer=True, role="cells")
             for name, shape in self.cell_shapes().items()
         }
-        times = {
-            "log_time": ArraySpec((), n * self.log_time.width, role="model"),
-            "no_log_time": ArraySpec((), 1, integer=True, role="model"),
-        }
-        return whole | cells | times
+        return whole | cells
 
     def counts(self, rows: Rows, tally: Tally) -> Arrays:
         """One holder's part of :meth:`counts_layout`, after a pass."""
@@ -90,8 +86,6 @@ class CoxRows:
         return cells | {
             "n": np.array(rows.n),
             "n_dropped": np.array(rows.n_dropped),
-            "log_time": np.array(tally.log_time),
-            "no_log_time": np.array(int(tally.no_log_time)),
         }
 
     def check_counts(self, total: Any) -> int:
