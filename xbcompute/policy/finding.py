@@ -68,7 +68,7 @@ def _without_data(request: Request, parties: Topology) -> tuple[Finding, LocalVi
         important=False,
         cn_path="NONE",
         export_posture="not_export",
-        rules=tuple(dict.fromkeys(note.rule for note in notes)),
+        rules=tuple(sorted({note.rule for note in notes})),
         citations=citations(notes, packs),
         packs=_refs(request),
     )
@@ -207,7 +207,7 @@ class _Case:
             important=self.important,
             cn_path=self._path(needs),
             export_posture=needs.posture if self.abroad else "not_export",
-            rules=tuple(dict.fromkeys(note.rule for note in notes)),
+            rules=tuple(sorted({note.rule for note in notes})),
             citations=citations(notes, self.packs),
             packs=_refs(request),
         )
