@@ -1,0 +1,35 @@
+"""The decision on a study folder without starting anything: people are counted in this process, where all sites lie."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from xbcompute.core.parties import PartyId
+from xbcompute.node.sources import count_people
+from xbcompute.policy import folder as policy_folder
+from xbcompute.specs.base import SHANGHAI
+from xbcompute.specs.load import StudyFolder
+
+
+def count_all(folder: StudyFolder) -> dict[PartyId, int]:
+    """Distinct people of the study at every holder, counted from its data.
+
+    Raises:
+        InputError: a holder's data cannot be read as its site.toml says.
+    """
+    return {
+        holder.id: count_people(folder.dataset(holder.id), folder.site_dirs[holder.id], folder.study, party=holder.id)
+        for holder in folder.federation.holders()
+    }
+
+
+def clocks(folder: StudyFolder) -> dict[PartyId, dt.datetime]:
+    """Each site's fixed clock, or now."""
+    now = dt.datetime.now(SHANGHAI)
+    return {party: site.site.clock or now for party, site in folder.sites.items()}
+
+
+def decide_folder(folder: StudyFolder) -> dict[str, Any]:
+    """The ``decision`` object of a study folder."""
+    return policy_folder.decide_folder(folder, count_all(folder), clocks(folder))
