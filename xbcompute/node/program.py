@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from xbcompute import analyses
+from xbcompute.analyses import build
 from xbcompute.core.admission import Admission
 from xbcompute.core.arrays import Contribution, Layout
 from xbcompute.core.canonical import dumps
@@ -159,7 +159,7 @@ class StudyRun:
     def run(self) -> dict[str, Any]:
         """The results by analysis id, the rounds used and what was opened to this party."""
         # Every analysis is built before the first one runs: a fault in the last must not open the first.
-        programs = {spec.id: analyses.build(spec, self._schema) for spec in self._study.analysis}
+        programs = {spec.id: build(spec, self._schema) for spec in self._study.analysis}
         results: dict[str, Any] = {}
         for spec in self._study.analysis:
             result = self._one(programs[spec.id], spec)
