@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from xbcompute.cli.output import print_json
-from xbcompute.cli.pooled import Pooled, pooled_gbsg2
-from xbcompute.cli.progress import live_progress
+from xbcompute.cli.pooled import Pooled, PooledGbsg2
 from xbcompute.cli.render import (
     crossings_view,
     data_table,
@@ -22,11 +22,12 @@ from xbcompute.cli.render import (
     timing_text,
 )
 from xbcompute.client.kinds import CoxModel, KaplanMeier
+from xbcompute.client.progress import ProgressView
 from xbcompute.client.results import Run
 from xbcompute.client.table import format_p
 from xbcompute.core.errors import InputError, IntegrityError
 from xbcompute.simulate import Simulation
-from xbcompute.specs.load import StudyFolder
+from xbcompute.specs.load import load_folder
 
 LABELS = {
     "no": "no hormone therapy",
@@ -63,15 +64,17 @@ def run_demo(name: str, *, out: Path, as_json: bool) -> None:
         Text("Four hospitals, two in Suzhou and two in Singapore: one process each, throwaway keys, mutual TLS.")
     )
     console.print(Text("Public GBSG2 trial data, pretended to be patients' records at level 4.", style="dim"))
-    with Simulation(path) as federation:
-        decision = federation.explain()
-        console.print(heading("What policy says"))
-        console.print(decision_view(decision))
-        console.print(heading("The run"))
-        with live_progress(quiet=as_json) as progress:
-            run = federation.run(progress=progress)
-        folder = federation.folder
-    truth, missing = _truth(folder, run)
+    # lifelines takes seconds to load and needs no node: it loads while the nodes start.
+    with ThreadPoolExecutor(1) as beside:
+        pooled = beside.submit(PooledGbsg2, load_folder(path))
+        with Simulation(path) as federation:
+            decision = federation.explain()
+            console.print(heading("What policy says"))
+            console.print(decision_view(decision))
+            console.print(heading("The run"))
+            with ProgressView(console) as progress:
+                run = federation.run(progress=progress)
+        truth, missing = _truth(pooled, run)
     console.print(heading("The joint answer beside the pooled truth"))
     console.print(Text(missing, style="yellow") if truth is None else comparison(run, truth))
     figure, unfinished = _figure(run, truth, out)
@@ -88,9 +91,9 @@ def run_demo(name: str, *, out: Path, as_json: bool) -> None:
         raise IntegrityError("demo.ledger", "a ledger did not verify.", todo="See the list of ledgers.")
 
 
-def _truth(folder: StudyFolder, run: Run) -> tuple[Pooled | None, str]:
+def _truth(pooled: Future[PooledGbsg2], run: Run) -> tuple[Pooled | None, str]:
     try:
-        return pooled_gbsg2(folder, run["km"].time), ""
+        return pooled.result().at(run["km"].time), ""
     except InputError as error:
         if error.code != "extra.examples":
             raise

@@ -17,6 +17,7 @@ from xbcompute.specs.load import StudyFolder
 if TYPE_CHECKING:
     import pandas as pd
 
+GROUPS = ("no", "yes")
 PRECISION = {"precision": 1e-14, "r_precision": 1e-14}
 """lifelines stops at the looser of the two: with r_precision as it comes, 1e-7 short of the maximum on these data."""
 
@@ -46,42 +47,54 @@ class Pooled:
         }
 
 
-def pooled_gbsg2(folder: StudyFolder, ends: list[float]) -> Pooled:
-    """Kaplan–Meier at the ends of the merged intervals, log-rank, and a Cox fit stratified by hospital.
+class PooledGbsg2:
+    """All rows of the study folder in one table, with the fits that need no result of the joint run.
 
     Raises:
         InputError: ``extra.examples``, lifelines is not installed.
     """
-    try:
-        from lifelines import CoxPHFitter, KaplanMeierFitter
+
+    def __init__(self, folder: StudyFolder) -> None:
+        try:
+            from lifelines import CoxPHFitter, KaplanMeierFitter
+        except ImportError:
+            raise InputError(
+                "extra.examples",
+                "the pooled truth needs lifelines, which is not installed.",
+                todo='Install it with: pip install "xbcompute[examples]".',
+            ) from None
+        self._rows = _rows(folder)
+        self._curves = {}
+        for group in GROUPS:
+            here = self._rows[self._rows["horTh"] == group]
+            exact = KaplanMeierFitter().fit(here["time"], here["cens"]).survival_function_
+            self._curves[group] = (tuple(map(float, exact.index)), tuple(map(float, exact.iloc[:, 0])))
+        design = _design(self._rows)
+        self._cox = CoxPHFitter().fit(design, "time", "cens", strata=["party"], fit_options=PRECISION)
+
+    def at(self, ends: list[float]) -> Pooled:
+        """The whole truth, with survival and log-rank test on intervals that end at ``ends``."""
+        from lifelines import KaplanMeierFitter
         from lifelines.statistics import logrank_test
-    except ImportError:
-        raise InputError(
-            "extra.examples",
-            "the pooled truth needs lifelines, which is not installed.",
-            todo='Install it with: pip install "xbcompute[examples]".',
-        ) from None
-    rows = _rows(folder)
-    grid = np.asarray(ends, dtype=np.float64)
-    merged = grid[np.searchsorted(grid, rows["time"].to_numpy(dtype=np.float64))]
-    survival, curves = {}, {}
-    for group in ("no", "yes"):
-        here = (rows["horTh"] == group).to_numpy()
-        fit = KaplanMeierFitter().fit(merged[here], rows["cens"][here])
-        survival[group] = tuple(float(value) for value in fit.survival_function_at_times(grid))
-        exact = KaplanMeierFitter().fit(rows["time"][here], rows["cens"][here]).survival_function_
-        curves[group] = (tuple(map(float, exact.index)), tuple(map(float, exact.iloc[:, 0])))
-    treated = (rows["horTh"] == "yes").to_numpy()
-    test = logrank_test(merged[treated], merged[~treated], rows["cens"][treated], rows["cens"][~treated])
-    cox = CoxPHFitter().fit(_design(rows), "time", "cens", strata=["party"], fit_options=PRECISION)
-    return Pooled(
-        survival=survival,
-        logrank=float(test.test_statistic),
-        logrank_p=float(test.p_value),
-        coef={str(name): float(value) for name, value in cox.params_.items()},
-        se={str(name): float(value) for name, value in cox.standard_errors_.items()},
-        curves=curves,
-    )
+
+        grid = np.asarray(ends, dtype=np.float64)
+        merged = grid[np.searchsorted(grid, self._rows["time"].to_numpy(dtype=np.float64))]
+        happened = self._rows["cens"].to_numpy()
+        member = {group: (self._rows["horTh"] == group).to_numpy() for group in GROUPS}
+        survival = {}
+        for group, here in member.items():
+            fit = KaplanMeierFitter().fit(merged[here], happened[here])
+            survival[group] = tuple(float(value) for value in fit.survival_function_at_times(grid))
+        one, other = member.values()
+        test = logrank_test(merged[one], merged[other], happened[one], happened[other])
+        return Pooled(
+            survival=survival,
+            logrank=float(test.test_statistic),
+            logrank_p=float(test.p_value),
+            coef={str(name): float(value) for name, value in self._cox.params_.items()},
+            se={str(name): float(value) for name, value in self._cox.standard_errors_.items()},
+            curves=self._curves,
+        )
 
 
 def _rows(folder: StudyFolder) -> pd.DataFrame:

@@ -27,7 +27,7 @@ class ProgressView:
         self._console = console or Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._state = ""
-        self._rounds: dict[str, int] = {}
+        self._rounds: dict[str, set[int]] = {}
         self._printed: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -52,7 +52,7 @@ class ProgressView:
             name = str(event["analysis"])
             if name not in self._rounds and self._rounds:
                 self._line(*self._last_rounds())
-            self._rounds[name] = max(self._rounds.get(name, 0), int(event.get("round", 0)))
+            self._rounds.setdefault(name, set()).add(int(event.get("round", 0)))
         if self._state != before:
             if before == "running" and self._rounds:
                 self._line(*self._last_rounds())
@@ -62,7 +62,7 @@ class ProgressView:
 
     def _last_rounds(self) -> tuple[str, str]:
         name, rounds = list(self._rounds.items())[-1]
-        return name, counted(rounds)
+        return name, counted(len(rounds))
 
     def _line(self, name: str, more: str) -> None:
         if self._live is None and name not in self._printed:
@@ -80,7 +80,7 @@ class ProgressView:
                 grid.add_row("" if over else Spinner("dots"), Text(step, style="bold"), "")
             if step == "running":
                 for name, rounds in self._rounds.items():
-                    grid.add_row("", Text(f"  {name}", style="dim"), Text(counted(rounds), style="dim"))
+                    grid.add_row("", Text(f"  {name}", style="dim"), Text(counted(len(rounds)), style="dim"))
         if self._state in FAILED:
             grid.add_row(Text("✗", style="red"), Text(self._state, style="bold red"), "")
         return grid
