@@ -143,3 +143,12 @@ def test_people_ending_in_zero_bytes_stay_apart() -> None:
     assert [made[i : i + 16] for i in range(0, 64, 16)] == sorted(parts)
     with pytest.raises(InputError, match="16 bytes"):
         people([b"short"])
+
+
+def test_the_revision_that_skips_migrating_is_the_newest_migration() -> None:
+    from alembic.script import ScriptDirectory
+
+    from xbcompute.node.store.migrate import _config
+    from xbcompute.node.store.revision import HEAD
+
+    assert ScriptDirectory.from_config(_config()).get_current_head() == HEAD

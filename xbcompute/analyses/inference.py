@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 from scipy.linalg import lapack
 
 from xbcompute.core.errors import InputError
@@ -109,14 +109,15 @@ def coefficient_table(
     """
     se = np.sqrt(np.diag(cov))
     statistic = coef / se
-    distribution = stats.norm() if df is None else stats.t(df)
-    width = float(distribution.ppf(0.5 + ci_level / 2)) * se
+    quantile = special.ndtri(0.5 + ci_level / 2) if df is None else special.stdtrit(df, 0.5 + ci_level / 2)
+    width = float(quantile) * se
+    tail = special.ndtr(-np.abs(statistic)) if df is None else special.stdtr(df, -np.abs(statistic))
     table = {
         "names": list(names),
         "coef": keyed(names, coef),
         "se": keyed(names, se),
         "z" if df is None else "t": keyed(names, statistic),
-        "p": keyed(names, 2 * distribution.sf(np.abs(statistic))),
+        "p": keyed(names, 2 * tail),
         "ci_lower": keyed(names, coef - width),
         "ci_upper": keyed(names, coef + width),
         "ci_level": ci_level,
@@ -153,7 +154,7 @@ def likelihood_ratio(loglik: float, loglik_null: float, df: int) -> dict[str, An
 
 def chi_square(statistic: float, df: int) -> dict[str, Any]:
     """``statistic``, ``df`` and ``p`` of a chi-square test."""
-    return {"statistic": float(statistic), "df": int(df), "p": float(stats.chi2.sf(statistic, df))}
+    return {"statistic": float(statistic), "df": int(df), "p": float(special.chdtrc(df, statistic))}
 
 
 def keyed(names: Sequence[str], values: NDArray[Any]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -50,7 +50,7 @@ def curve(times: Floats, events: Counts, censored: Counts, ci_level: float) -> C
         spread = d / (n * (n - d))
         variance = np.cumsum(np.where(np.isfinite(spread), spread, 0.0))
         log_survival = np.log(survival)
-        width = stats.norm.ppf((1 + ci_level) / 2) * np.sqrt(variance) / log_survival
+        width = special.ndtri((1 + ci_level) / 2) * np.sqrt(variance) / log_survival
         lower = np.exp(-np.exp(np.log(-log_survival) - width))
         upper = np.exp(-np.exp(np.log(-log_survival) + width))
     untouched = survival >= 1.0

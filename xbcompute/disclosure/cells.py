@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from xbcompute.core.arrays import Contribution, Layout
 from xbcompute.core.errors import InputError, RefusedError
@@ -249,6 +248,8 @@ def _directions(length: int, own: int) -> list[float]:
 
 
 def _extreme(matrix: NDArray[np.float64], values: NDArray[np.float64], k: int, sign: float) -> float | None:
+    from scipy.optimize import linprog  # slow to import, and most results withhold nothing
+
     goal = np.zeros(matrix.shape[1])
     goal[k] = sign
     solved = linprog(goal, A_eq=matrix, b_eq=values, bounds=(0, None), method="highs")

@@ -23,7 +23,7 @@ from xbcompute.gate.links import Links
 from xbcompute.gate.memory import MemoryBorder, MemoryHub
 from xbcompute.gate.tls import Peer, User
 from xbcompute.node.application import Application
-from xbcompute.node.config import FixedClock, NodeConfig, SystemClock, raw_key
+from xbcompute.node.config import STORE_NAME, FixedClock, NodeConfig, SystemClock, raw_key
 from xbcompute.node.conversation import NO_PLAN
 from xbcompute.node.findings import Findings, LocalFinding
 from xbcompute.node.ledgers import NodeLedger
@@ -47,7 +47,7 @@ class Node:
         self.log = logging.getLogger(f"xbcompute.node.{config.me}")
         self.clock: Clock = FixedClock(config.site.site.clock) if config.site.site.clock else SystemClock()
         self.raw_signing_keys = {party: raw_key(key, whose=party) for party, key in config.signing_keys.items()}
-        self.store: Store = open_store(config.state_dir / "node.sqlite", folder=config.state_dir)
+        self.store: Store = open_store(config.state_dir / STORE_NAME, folder=config.state_dir)
         self.ledger = NodeLedger(self.store, config, self.clock)
         self.findings = Findings(config, self.store, self.clock)
         self.sessions: dict[bytes, Session] = {}

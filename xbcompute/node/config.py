@@ -15,6 +15,9 @@ from xbcompute.specs.base import SHANGHAI
 from xbcompute.specs.federation import Federation
 from xbcompute.specs.site import Site
 
+STORE_NAME = "node.sqlite"
+"""The store's file in a node's state folder."""
+
 
 def raw_key(text: str, *, whose: str) -> bytes:
     """The 32 bytes of an ``ed25519:<base64>`` public key."""

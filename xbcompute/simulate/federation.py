@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import InputError, XbError
 from xbcompute.core.parties import PartyId
 from xbcompute.ledger.verify import verify_file
+from xbcompute.node.config import STORE_NAME
+from xbcompute.node.store import open_store
 from xbcompute.policy.approvals import SignedApproval
 from xbcompute.simulate.keys import make_keys, node_body, user_of
 from xbcompute.simulate.merge import merged
@@ -65,6 +68,7 @@ class Simulation:
         return self
 
     def _start(self, directory: Path) -> Nodes:
+        self._make_stores(directory)
         bodies = {
             party.id: node_body(
                 self.folder,
@@ -79,6 +83,16 @@ class Simulation:
         if self._in_process:
             return MemoryNodes(bodies)
         return ProcessNodes(bodies, self._keys, directory / "nodes.log")
+
+    def _make_stores(self, directory: Path) -> None:
+        """An empty store for every node: migrated once, copied, so that no node has to migrate its own."""
+        template = directory / "template"
+        template.mkdir(mode=0o700)
+        open_store(template / STORE_NAME).close()
+        for party in self.folder.federation.parties:
+            state = directory / party.id
+            state.mkdir(mode=0o700)
+            shutil.copy(template / STORE_NAME, state / STORE_NAME)
 
     def __exit__(self, *_: object) -> None:
         if self._nodes is not None:

@@ -74,9 +74,8 @@ def node_body(
     peer_grace: float,
     worker_threads: int | None,
 ) -> dict[str, Any]:
-    """What one simulated node is told; its identity is written to ``directory`` for it to load."""
+    """What one simulated node is told; its identity is written to its folder in ``directory``."""
     state = directory / party
-    state.mkdir(mode=0o700)
     identity = state / "identity.pem"
     keys[party].identity.save(identity)
     return {

@@ -12,9 +12,9 @@ from xbcompute.core.secret import Secret
 from xbcompute.node.store.database import Database, read_url
 from xbcompute.node.store.journal import RoundJournal
 from xbcompute.node.store.ledger import LedgerStore
-from xbcompute.node.store.migrate import upgrade
 from xbcompute.node.store.peers import PeerHeads
 from xbcompute.node.store.people import Counters, Openings
+from xbcompute.node.store.revision import current
 from xbcompute.node.store.site_key import site_key
 from xbcompute.node.store.studies import Applications, Releases, Sessions
 
@@ -70,7 +70,10 @@ def open_store(url: str | Path, *, folder: Path | None = None) -> Store:
         raise InputError("store.folder", "the folder for the site's secret does not exist.", todo="Make or name it.")
     database = Database(address)
     try:
-        upgrade(database)
+        if not current(database):
+            from xbcompute.node.store.migrate import upgrade  # alembic is slow to import
+
+            upgrade(database)
     except BaseException:
         database.close()
         raise
