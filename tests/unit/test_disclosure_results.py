@@ -51,10 +51,10 @@ def kaplan_meier() -> dict[str, Any]:
         | {
             "kind": "kaplan_meier",
             "time": [1.0, 2.0, 3.0],
-            "median": {"all": None},
             "grid": {"unit": 1, "merged": [1, 2, 3]},
+            "all": {**curve, **counts, "median": None},
         }
-        | {key: {"all": value} for key, value in (curve | counts).items()}
+        | {key: {"all": value} for key, value in {**curve, **counts, "median": None}.items()}
     )
 
 
@@ -164,6 +164,9 @@ def hidden_events(result: dict[str, Any]) -> None:
         (kaplan_meier, put("time", [1.0, 2.0])),
         (kaplan_meier, put("grid/merged", [0.5, 1, 2, 3])),
         (kaplan_meier, hidden_events),
+        (kaplan_meier, put("all", {"survival": [0.9, 0.8, 0.7]})),
+        (kaplan_meier, put("median/all", 2.0)),
+        (kaplan_meier, put("residuals", [0.1])),
         (cox, put("events", 4)),
         (cox, put("df_resid", 9)),
         (cox, put("residuals", [0.1])),

@@ -163,7 +163,7 @@ def test_contributions_that_are_not_what_the_layout_says(change: dict[str, Any])
     checks.contribution("a", LAYOUT, GOOD)
     with pytest.raises(RefusedError) as caught:
         checks.contribution("a", LAYOUT, GOOD | change)
-    assert caught.value.code == "disclosure.contribution"
+    assert caught.value.code == "disclosure.check"
     with pytest.raises(RefusedError):
         checks.contribution("a", LAYOUT, {"cells": GOOD["cells"]})
 
@@ -182,7 +182,7 @@ def test_totals_within_the_holders_bounds_only() -> None:
     ):
         with pytest.raises(RefusedError) as caught:
             checks.total("a", LAYOUT, good | change)
-        assert caught.value.code == "disclosure.total"
+        assert caught.value.code == "disclosure.check"
 
 
 def test_own_small_cells_under_holder_scope() -> None:

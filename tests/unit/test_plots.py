@@ -14,7 +14,7 @@ import pytest
 from matplotlib.text import Annotation
 
 from xbcompute.client.kinds import KaplanMeier
-from xbcompute.client.plots import PARTY_COLOURS, crossings, figure, forest, kaplan_meier, party_colours
+from xbcompute.client.plots import PARTY_COLOURS, crossings, figure, forest, kaplan_meier, party_colours, style
 from xbcompute.client.results import Run
 from xbcompute.core.errors import InputError
 
@@ -153,3 +153,13 @@ def test_without_matplotlib_the_extra_is_named(run: Run, monkeypatch: pytest.Mon
     for draw in (lambda: figure(run), lambda: forest(run["cox"]), lambda: crossings(run)):  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"xbcompute\[plots\]"):
             draw()
+
+
+def test_the_style_leaves_other_settings_as_they_are() -> None:
+    before = mpl.rcParams["font.size"]
+    with style():
+        assert mpl.rcParams["font.size"] != before
+        mpl.rcParams["interactive"] = True
+    assert mpl.rcParams["font.size"] == before
+    assert mpl.rcParams["interactive"]
+    mpl.rcParams["interactive"] = False

@@ -132,10 +132,10 @@ def test_foreign_layouts_are_written_row_by_row_little_endian() -> None:
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"": 1}, "wire.name"),
-        ({"n" * 257: 1}, "wire.name"),
-        ({"\ud800": 1}, "wire.name"),
-        ({3: 1}, "wire.name"),
+        ({"": 1}, "encode.name"),
+        ({"n" * 257: 1}, "encode.name"),
+        ({"\ud800": 1}, "encode.name"),
+        ({3: 1}, "encode.name"),
         ({"a": True}, "wire.type"),
         ({"a": None}, "wire.type"),
         ({"a": [1]}, "wire.type"),
@@ -143,12 +143,12 @@ def test_foreign_layouts_are_written_row_by_row_little_endian() -> None:
         ({"a": "\ud800"}, "wire.text"),
         ({"a": 1 << 63}, "wire.integer"),
         ({"a": -(1 << 63) - 1}, "wire.integer"),
-        ({"a": np.array([True])}, "wire.dtype"),
-        ({"a": np.array(["x"])}, "wire.dtype"),
-        ({"a": np.array([object()])}, "wire.dtype"),
-        ({"a": np.zeros(1, dtype=np.float16)}, "wire.dtype"),
-        ({"a": np.zeros((1,) * 9)}, "wire.shape"),
-        ({str(i): i for i in range(4097)}, "wire.fields"),
+        ({"a": np.array([True])}, "encode.dtype"),
+        ({"a": np.array(["x"])}, "encode.dtype"),
+        ({"a": np.array([object()])}, "encode.dtype"),
+        ({"a": np.zeros(1, dtype=np.float16)}, "encode.dtype"),
+        ({"a": np.zeros((1,) * 9)}, "encode.shape"),
+        ({str(i): i for i in range(4097)}, "encode.fields"),
     ],
 )
 def test_what_has_no_form_on_the_wire_is_an_input_error(fields: Any, code: str) -> None:

@@ -1,11 +1,8 @@
-"""Frames on the link and on the local socket, and messages cut into them and put together again."""
+"""Frames on the link, and messages cut into them and put together again."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import socket
-import threading
 from typing import Any
 
 import pytest
@@ -15,7 +12,6 @@ from hypothesis import strategies as st
 from xbcompute.core.errors import IntegrityError, PeerError
 from xbcompute.core.frame import CHUNK_MAX, Frame
 from xbcompute.core.parties import PartyId
-from xbcompute.wire import local
 from xbcompute.wire.frames import (
     HEADER_MAX,
     Assembler,
@@ -130,7 +126,7 @@ def test_a_frame_that_was_not_handed_over_has_not_used_its_number() -> None:
         (frame(2), "frame.gap"),
         (frame(1, kind="seed"), "frame.mixed"),
         (frame(1, plan=bytes(32)), "frame.mixed"),
-        (frame(1, payload=b"12345"), "frame.message-oversize"),
+        (frame(1, payload=b"12345"), "frame.message"),
         (frame(1, session=b""), "frame.session"),
     ],
 )
@@ -143,129 +139,3 @@ def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(second: Frame,
     received = assembler.add(A, frame(1, b"5678"))
     assert received is not None
     assert received.data == b"12345678"
-
-
-def pair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair()
-
-
-MANY = [frame(i, bytes([i % 251]) * size) for i, size in enumerate([0, 1, 70_000, CHUNK_MAX, 5, CHUNK_MAX])]
-
-
-def test_records_over_blocking_sockets() -> None:
-    left, right = pair()
-    with left, right:
-
-        def write() -> None:
-            for one in MANY:
-                local.send_frame(left, A, one)
-            left.shutdown(socket.SHUT_WR)
-
-        thread = threading.Thread(target=write)
-        thread.start()
-        read = [local.receive_frame(right) for _ in MANY]
-        thread.join()
-        assert read == [(A, one) for one in MANY]
-        assert local.receive_frame(right) is None
-
-
-def test_records_between_a_stream_and_a_blocking_socket() -> None:
-    async def body() -> None:
-        left, right = pair()
-        reader, writer = await asyncio.open_connection(sock=left, limit=local.STREAM_LIMIT)
-
-        def echo() -> None:
-            with right:
-                while (record := local.receive_frame(right)) is not None:
-                    local.send_frame(right, *record)
-
-        thread = threading.Thread(target=echo)
-        thread.start()
-
-        async def send() -> None:
-            for one in MANY:
-                await local.write_frame(writer, B, one)
-            writer.write_eof()
-
-        sending = asyncio.create_task(send())
-        assert [await local.read_frame(reader) for _ in MANY] == [(B, one) for one in MANY]
-        await sending
-        assert await local.read_frame(reader) is None
-        thread.join()
-        writer.close()
-        await writer.wait_closed()
-
-    asyncio.run(body())
-
-
-RECORD = local.frame_to_bytes(A, frame(3, b"payload"))
-BROKEN: dict[str, tuple[bytes, str]] = {
-    "no party": (b"\0" + RECORD[1:], "local.record"),
-    "long header": (RECORD[:1] + b"\xff\xff" + RECORD[3:], "local.record"),
-    "oversize payload": (RECORD[:3] + (CHUNK_MAX + 1).to_bytes(4, "big") + RECORD[7:], "local.record"),
-    "party is no text": (RECORD[:7] + b"\xff" + RECORD[8:], "local.party"),
-    "header is junk": (RECORD[:8] + b"\xff" * 4 + RECORD[12:], "frame.header"),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_broken_records_are_refused(case: str) -> None:
-    data, code = BROKEN[case]
-    left, right = pair()
-    with left, right:
-        left.sendall(data)
-        with pytest.raises(IntegrityError) as caught:
-            local.receive_frame(right)
-        assert caught.value.code == code
-
-    async def stream() -> None:
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        with pytest.raises(IntegrityError) as caught:
-            await local.read_frame(reader)
-        assert caught.value.code == code
-
-    asyncio.run(stream())
-
-
-@pytest.mark.parametrize("length", [1, 6, 7, 9, len(RECORD) - 1])
-def test_a_process_that_dies_inside_a_record_is_a_peer_error(length: int) -> None:
-    left, right = pair()
-    with right:
-        with left:
-            left.sendall(RECORD[:length])
-        with pytest.raises(PeerError):
-            local.receive_frame(right)
-
-    async def stream() -> None:
-        reader = asyncio.StreamReader()
-        reader.feed_data(RECORD[:length])
-        reader.feed_eof()
-        with pytest.raises(PeerError):
-            await local.read_frame(reader)
-
-    asyncio.run(stream())
-
-
-def test_writing_to_a_process_that_is_gone_is_a_peer_error() -> None:
-    left, right = pair()
-    right.close()
-    with left, pytest.raises(PeerError):
-        local.send_frame(left, A, frame())
-
-    async def stream() -> None:
-        left, right = pair()
-        _, writer = await asyncio.open_connection(sock=left)
-        right.close()
-        with pytest.raises(PeerError):
-            for _ in range(100):
-                await local.write_frame(writer, A, frame(payload=bytes(CHUNK_MAX)))
-        writer.close()
-
-    asyncio.run(stream())
-
-
-def test_a_record_needs_a_party() -> None:
-    for name in ("", "p" * 256):
-        with pytest.raises(IntegrityError):
-            local.frame_to_bytes(PartyId(name), frame())

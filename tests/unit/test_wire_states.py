@@ -116,7 +116,7 @@ def test_numpy_scalars_and_whole_numbers_in_float_places_are_taken() -> None:
 def test_a_member_that_is_not_what_its_annotation_says_is_an_input_error(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         encode_state(state(**changes))
-    assert caught.value.code == "state.type"
+    assert caught.value.code == "encode.state"
     assert next(iter(changes)) in caught.value.text
 
 

@@ -32,6 +32,14 @@ INTERVALS_MAX: Final = 100_000
 ALL: Final = "all"
 """Name of the only group where no ``by`` is given."""
 
+CURVE: Final = ("survival", "se", "ci_lower", "ci_upper", "at_risk", "events", "censored", "median")
+"""What a curve has. A result holds it both ways round: ``survival.GROUP`` and ``GROUP.survival``."""
+
+GROUP_NAMES_TAKEN: Final = frozenset(
+    {*CURVE, "time", "grid", "logrank", "ci_level", "kind", "n", "n_dropped", "suppressed", "cell_scope", "notes"}
+)
+"""Groups are keys of the result beside these."""
+
 
 @dataclass(frozen=True)
 class CurvesState:
@@ -128,11 +136,11 @@ class KaplanMeier:
         )
         result |= {"time": times.tolist(), "grid": {"unit": state.unit, "merged": times.tolist()}}
         result |= {"ci_level": self._spec.ci_level}
-        shown = [
-            _shown(times, events[:, index], censored[:, index], self._spec.ci_level)
-            for index in range(len(self._groups))
-        ]
-        result |= {key: dict(zip(self._groups, (group[key] for group in shown), strict=True)) for key in shown[0]}
+        shown = {
+            name: _shown(times, events[:, index], censored[:, index], self._spec.ci_level)
+            for index, name in enumerate(self._groups)
+        }
+        result |= {key: {name: group[key] for name, group in shown.items()} for key in CURVE} | shown
         if len(self._groups) > 1:
             result["logrank"] = chi_square(*logrank(events, censored))
         return Done(result)
@@ -183,5 +191,12 @@ def _groups(spec: KaplanMeierSpec, schema: Schema) -> tuple[str, ...]:
             "kaplan_meier.by",
             f"grouping column {by.name}: must be a category of two levels or more.",
             todo="Derive a category from it with fn = 'cut', or leave 'by' out.",
+        )
+    taken = GROUP_NAMES_TAKEN.intersection(by.levels)
+    if taken:
+        raise InputError(
+            "kaplan_meier.by",
+            f"column {by.name}: a level is called {', '.join(sorted(taken))}, as a part of every result is.",
+            todo="Rename the level with 'recode'.",
         )
     return by.levels

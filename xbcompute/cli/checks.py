@@ -46,7 +46,7 @@ def verify_ledger(file: Path, keys: list[str], *, as_json: bool) -> None:
     for entry in keys:
         party, equals, key = entry.partition("=")
         if not equals or not key.startswith("ed25519:"):
-            raise InputError("ledger.key", "--key takes PARTY=ed25519:….", todo="Copy it from federation.toml.")
+            raise InputError("option.key", "--key takes PARTY=ed25519:….", todo="Copy it from federation.toml.")
         pinned[party] = key
     report = verify_file(file, pinned or None)
     if as_json:

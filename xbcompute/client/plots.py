@@ -63,8 +63,13 @@ def style() -> Iterator[None]:
             "a figure needs matplotlib, which is not installed.",
             todo='Install it with: pip install "xbcompute[plots]".',
         ) from None
-    with mpl.rc_context(STYLE):
+    # Not rc_context: a notebook's backend turns interactive at its first figure, and that must outlive the block.
+    before = {key: mpl.rcParams[key] for key in STYLE}
+    mpl.rcParams.update(STYLE)
+    try:
         yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def party_colours(parties: Sequence[str]) -> dict[str, str]:

@@ -74,8 +74,8 @@ def format_column(cells: Sequence[Cell], kind: Kind) -> list[str]:
         if kind == "p":
             return format_p(cell)
         if whole:
-            return f"{cell:,.0f}"
-        return f"{cell:.4g}" if decimals is None else f"{cell:,.{decimals}f}"
+            return f"{cell:,.0f}" if kind == "count" else f"{cell:.0f}"
+        return f"{cell:.4g}" if decimals is None else f"{cell:.{decimals}f}"
 
     return [text(cell) for cell in cells]
 

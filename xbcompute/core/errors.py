@@ -6,6 +6,8 @@ parties and never holds a value from data. ``code`` is a stable dotted word that
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -60,7 +62,25 @@ BY_EXIT_CODE: dict[int, type[XbError]] = {
 }
 
 
-def from_public(body: dict[str, str | int]) -> XbError:
-    """Rebuild the error a peer reported; an unknown exit code becomes an :class:`IntegrityError`."""
-    kind = BY_EXIT_CODE.get(int(body.get("exit", 6)), IntegrityError)
-    return kind(str(body.get("code", "peer.unknown")), str(body.get("text", "")), todo=str(body.get("todo", "")))
+TEXT_MAX = 2000
+"""Characters of a reported error's text that are kept."""
+
+_CODE = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def from_public(body: Mapping[str, object]) -> XbError:
+    """Rebuild the error a peer reported, whatever it put there: it goes to terminals, logs and ledgers.
+
+    An unknown exit code becomes an :class:`IntegrityError`, a code of another form ``peer.unknown``. Control characters
+    are replaced, and a text beyond :data:`TEXT_MAX` ends in an ellipsis.
+    """
+    exit_code, code = body.get("exit"), str(body.get("code", ""))
+    kind = BY_EXIT_CODE.get(exit_code, IntegrityError) if isinstance(exit_code, int) else IntegrityError
+    known = len(code) <= 80 and _CODE.fullmatch(code) is not None
+    return kind(code if known else "peer.unknown", _shown(body.get("text", "")), todo=_shown(body.get("todo", "")))
+
+
+def _shown(reported: object) -> str:
+    text = str(reported)
+    text = text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
+    return "".join(mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text)

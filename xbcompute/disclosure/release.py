@@ -105,4 +105,4 @@ def _are_counts(array: np.ndarray[Any, Any]) -> bool:
 
 
 def _no(moment: str, analysis: str, what: str) -> RefusedError:
-    return RefusedError(f"disclosure.{moment}", f"analysis '{analysis}': its {moment} is refused: {what}.")
+    return RefusedError("disclosure.check", f"analysis '{analysis}': its {moment} is refused: {what}.")

@@ -68,8 +68,11 @@ def check_shown(result: Mapping[str, Any], kind: str, limits: Limits) -> None:
     look = _Look(result, limits)
     look.count(result.get("n"), "n")
     look.count(result.get("n_dropped"), "n_dropped")
-    if kind != "describe":  # its other keys are the groups' names
-        _refuse_keys(result, "")
+    if kind == "describe":
+        named = frozenset(result)  # every key that is not common is a group's name
+    else:
+        named = frozenset(result.get("events", ())) if kind == "kaplan_meier" else frozenset()
+    _refuse_keys({key: value for key, value in result.items() if key not in named}, "")
     _KINDS[kind](look)
 
 
@@ -146,6 +149,8 @@ def _curves(look: _Look) -> None:
             if len(result[key][group]) != len(times):
                 raise _no(f"{key}.{group}", "has another length than 'time'")
         _follows(result, group)
+        if result.get(group) != {key: result[key][group] for key in (*CURVE, "median")}:
+            raise _no(group, "is not the curve that the result shows under the names of its parts")
     grid = result.get("grid", {})
     if isinstance(grid.get("merged"), list) and len(grid["merged"]) != len(times):
         raise _no("grid.merged", "is finer than the curve")

@@ -199,7 +199,7 @@ class Links(ABC):
     async def _send(self, link: Link, frame: Frame) -> None:
         peer = link.peer
         if frame.session in self._void[peer]:
-            raise PeerError("peer.session-broken", f"the link to {peer} broke during this session.")
+            raise PeerError("peer.broken", f"the link to {peer} broke during this session.")
         encoded = self._encode(frame)
         link.sent.add(frame.session)
         size = self._wire_size(frame, encoded)

@@ -34,7 +34,7 @@ from xbcompute.node.workers import Worker, WorkerPool
 from xbcompute.specs.site import Dataset
 from xbcompute.specs.study import Study, parse_study
 
-WAITING_FRAMES = 256
+WAITING_BYTES = 8 << 20
 ENDED_KEPT = 200
 WAITING_SESSIONS = 64
 
@@ -57,6 +57,7 @@ class Node:
         self._ended: deque[bytes] = deque()
         self._early: dict[bytes, list[tuple[PartyId, Frame]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.opening = asyncio.Lock()
         self.links: Links = self._make_links(hub)
 
     def _make_links(self, hub: MemoryHub | None) -> Links:
@@ -104,8 +105,6 @@ class Node:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for worker, _ in self._prepared.values():
-            await self._pool.give_back(worker)
         await self._pool.stop()
         await self.links.stop()
         self.store.close()
@@ -155,12 +154,14 @@ class Node:
             session.fail(error)
 
     def _keep_early(self, sender: PartyId, frame: Frame) -> None:
-        """A peer may answer a proposal that has not arrived here yet: keep a bounded number of such frames."""
-        if frame.session not in self._early and len(self._early) >= WAITING_SESSIONS:
-            self._early.pop(next(iter(self._early)))
-        waiting = self._early.setdefault(frame.session, [])
-        if len(waiting) < WAITING_FRAMES:
-            waiting.append((sender, frame))
+        """A peer may answer a proposal that has not arrived here yet: keep a bounded amount of its control frames."""
+        mine = [session for session, waiting in self._early.items() if any(who == sender for who, _ in waiting)]
+        held = sum(len(f.payload) + 256 for s in mine for who, f in self._early[s] if who == sender)
+        many = len(mine) >= WAITING_SESSIONS and frame.session not in mine
+        if many or held + len(frame.payload) > WAITING_BYTES or frame.channel != "control":
+            self.log.warning("a frame of %s for a session that nobody proposed was dropped", sender)
+            return
+        self._early.setdefault(frame.session, []).append((sender, frame))
 
     async def _proposed(self, sender: PartyId, frame: Frame) -> None:
         """Join a session that a lead proposes. Only the study's own lead may, in one frame, before any plan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -85,7 +86,7 @@ class Application:
         """The joined limits, as analyses and output checks read them."""
         return self.plan.limits.core()
 
-    @property
+    @cached_property
     def plan_name(self) -> str:
         """``sha256:…`` of the plan and of the public facts it runs on; rides every frame as 32 bytes."""
         facts = {party: self._facts[party] for party in sorted(self._facts)}
@@ -96,7 +97,7 @@ class Application:
         """The 32 bytes of :attr:`plan_name`."""
         return bytes.fromhex(self.plan_name.removeprefix("sha256:"))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:…`` of the application, which approvals sign."""
         return application_digest(self.plan)
@@ -162,8 +163,12 @@ class Application:
                 "policy.hold", f"policy holds this study (rules {rules}).", todo=f"Missing: {', '.join(missing)}."
             )
 
-    async def recheck(self) -> None:
-        """At start, at each round and at release: approvals, documents and period still hold."""
+    async def recheck(self, request: Request | None = None) -> None:
+        """At start, at each round and at release: approvals, documents and period still hold.
+
+        ``request`` replaces what the finding was made from: counters and earlier openings as they are now.
+        """
+        self.request = request or self.request
         await self._findings.recheck(self.plan, self.request, self.digest)
 
     # ---- what others need of it ----------------------------------------------------------------------------------

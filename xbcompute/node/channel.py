@@ -15,7 +15,7 @@ from xbcompute.core.fields import Expect, Fields, check
 from xbcompute.core.frame import CHUNK_MAX
 from xbcompute.core.parties import PartyId
 from xbcompute.node.pipe import BlockingPipe, Packet
-from xbcompute.wire.codec import decode_fields, encode_fields
+from xbcompute.wire.codec import MESSAGE_MAX, decode_fields, encode_fields
 
 BUFFER_MAX = 8 << 30
 """Bytes of messages that may wait unread; more means that peers send what nobody asked for."""
@@ -69,6 +69,10 @@ class NodeLink:
                 self._fail(IntegrityError("frame.kind", f"{sender}: a message changed its kind half way."))
                 return
             started[1].extend(packet.payload)
+            if len(started[1]) > MESSAGE_MAX:
+                self._fail(IntegrityError("frame.message-oversize", f"{sender}: a message of {kind} is too long."))
+                started[1].clear()
+                return
             if not packet.head["last"]:
                 return
             del self._partial[sender]

@@ -66,7 +66,7 @@ class Conversation:
             raise IntegrityError("session.message", f"{sender} sent a control message of another form.")
         try:
             parsed = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise IntegrityError("session.message", f"{sender} sent a control message that is no JSON.") from None
         if not isinstance(parsed, dict):
             raise IntegrityError("session.message", f"{sender} sent a control message that is no object.")
@@ -109,6 +109,11 @@ class Conversation:
         senders = tuple(senders)
         bodies = await asyncio.gather(*(self.hear(sender, kind, within=within) for sender in senders))
         return dict(zip(senders, bodies, strict=True))
+
+    def require(self) -> None:
+        """Raise what the session failed with, if it has."""
+        if self.failed.done():
+            self.failed.result()
 
     def fail(self, error: XbError) -> None:
         """End every present and future wait with ``error``."""

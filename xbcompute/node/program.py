@@ -83,8 +83,12 @@ class Agreement:
         if not isinstance(sent, bytes) or len(sent) > RESULT_MAX:
             raise wrong
         if done:
-            result = json.loads(sent)
-            if dumps(result) != sent or not _json_close(json.loads(body), result):
+            try:
+                result = json.loads(sent)
+                same = dumps(result) == sent and _json_close(json.loads(body), result)
+            except (InputError, ValueError, RecursionError):
+                same = False
+            if not same:
                 raise wrong
             return Done(result)
         state = decode_state(program.state_type, sent)

@@ -67,9 +67,9 @@ class Service:
         try:
             approvals = json.loads(body)
         except ValueError:
-            raise InputError("approval.form", "the approvals are no JSON.") from None
+            raise InputError("request.approvals", "the approvals are no JSON.") from None
         if not isinstance(approvals, list):
-            raise InputError("approval.form", "approvals come as a list.")
+            raise InputError("request.approvals", "approvals come as a list.")
         for approval in approvals:
             await self._node.findings.add_approval(approval)
         return dumps({"kept": len(approvals)})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xbcompute.core.canonical import digest
-from xbcompute.core.errors import IntegrityError, PeerError, RefusedError, XbError, from_public
+from xbcompute.core.errors import InputError, IntegrityError, PeerError, XbError, from_public
 from xbcompute.core.frame import Frame
 from xbcompute.core.parties import PartyId
 from xbcompute.core.release import Release
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from xbcompute.node.app import Node
 
 SESSION_KEYS_DOMAIN = "xbcompute/masked-sum/v1/session-keys"
+BEFORE_PLAN = frozenset({"session.propose", "session.finding", "session.plan", "session.abort"})
+"""Control messages that may come without the plan's digest: their sender may not know it yet."""
 
 
 class Session:
@@ -60,7 +62,7 @@ class Session:
         self._started = time.monotonic()
         self._agreed = asyncio.Event()
         self._opening_recorded = False
-        self._ended_by_peer = False
+        self._ended_by: PartyId | None = None
         self._worker_report: dict[str, Any] = {}
         self._release_digest = ""
         self._suppressed: dict[str, int] = {}
@@ -68,17 +70,23 @@ class Session:
     # ---- what comes in -------------------------------------------------------------------------------------------
 
     async def frame(self, sender: PartyId, frame: Frame) -> None:
-        """Take one frame from the border; engine frames wait until the plan is known, and must carry its digest."""
+        """Take one frame from the border; engine frames wait until the plan is known, and must carry its digest.
+
+        Raises:
+            IntegrityError: it does not belong into this session, or not under this plan.
+        """
         if sender not in self.members:
             raise IntegrityError("session.member", f"{sender} takes no part in this session.")
         if frame.channel == "control":
-            if frame.plan not in (NO_PLAN, self.talk.plan):
+            if frame.plan != self.talk.plan and not (frame.plan == NO_PLAN and frame.kind in BEFORE_PLAN):
                 raise IntegrityError("session.plan", f"{sender} acts under another plan than this node's.")
             if frame.kind == "session.abort" and frame.last:
                 self._peer_aborted(sender, frame)
             else:
                 self.talk.arrived(sender, frame)
             return
+        if not self.execute or sender not in self.holders:
+            raise IntegrityError("session.member", f"{sender} sent {frame.kind}, which is not its part here.")
         if not self._agreed.is_set():
             await self.talk.until(self._agreed)
         if self.talk.failed.done() or self._worker is None:
@@ -90,7 +98,7 @@ class Session:
     def _peer_aborted(self, sender: PartyId, frame: Frame) -> None:
         self.talk.arrived(sender, frame)
         body = self.talk.waiting(sender, "session.abort")
-        self._ended_by_peer = True
+        self._ended_by = self._ended_by or sender
         self.fail(from_public(body) if body else IntegrityError("session.abort", f"{sender} ended the session."))
 
     def fail(self, error: XbError) -> None:
@@ -108,7 +116,7 @@ class Session:
             if self.execute:
                 assert self.application is not None
                 self.application.require_permit()
-                self.node.findings.restart_allowed(self.study, frozenset(self.holders))
+                self.node.findings.restart_allowed(self.study, frozenset(self.holders), self._counted.people)
                 await self._compute()
                 await self._countersign()
             await self.events.add("closed", {"executed": self.execute})
@@ -135,7 +143,7 @@ class Session:
         if self.me not in self.holders:
             return LocalFinding(people=b"", n=0)
         if dataset is None:
-            raise RefusedError(
+            raise InputError(
                 "dataset.missing", f"{self.me}: no dataset '{self.study.study.data.dataset}' is registered here."
             )
         self._worker, self._counted = await self.node.prepared_worker(self.study, dataset)
@@ -149,13 +157,16 @@ class Session:
         application.join()
         self.talk.plan = application.plan_digest
         self._agreed.set()
-        body = {"plan": application.plan_name, "approval": await application.approval()}
+        body = {"plan": application.plan_name, "approval": await application.approval(), "execute": self.execute}
         # Sent without the plan's digest: a peer that is still joining does not know it yet.
         await self.talk.tell(self.others, "session.plan", body, plan=NO_PLAN)
         replies = await self.talk.hear_all(self.others, "session.plan", within=self.node.config.prepare_limit)
         for sender, reply in replies.items():
             if reply.get("plan") != application.plan_name:
                 raise IntegrityError("session.plan", f"{sender} joined the findings to another plan than this node.")
+            if reply.get("execute") is not self.execute:
+                # A lead that asks some to run and others to explain would leave those who run waiting.
+                raise IntegrityError("session.propose", f"{self.lead} did not propose the same to {sender} as to us.")
             application.peer_approval(sender, reply.get("approval"))
         self.decision = application.decision()
         await self.node.keep_application(application)
@@ -264,11 +275,13 @@ class Session:
     # ---- the worker's calls --------------------------------------------------------------------------------------
 
     async def worker_frame(self, to: list[str], kind: str, last: bool, payload: bytes) -> None:
-        """Carry one chunk of the engine's to peers."""
+        """Carry one chunk of the engine's to peers, unless the session has failed: then nothing more may leave."""
+        self.talk.require()
         await self.talk.engine_chunk([PartyId(party) for party in to], kind, last, payload)
 
     async def worker_call(self, method: str, body: Mapping[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         """Serve what only the node may do: sign session keys, write the journal, re-check before each round."""
+        self.talk.require()
         assert self.application is not None
         if method == "sign":
             return {}, self._sign(payload)
@@ -306,18 +319,20 @@ class Session:
         return self.node.config.identity.sign(statement)
 
     async def _record_opening(self) -> None:
+        """One session at a time, on what the store holds now: another may have opened nearly these people meanwhile."""
+        assert self.application is not None
+        async with self.node.opening:
+            await self.application.recheck(await self.node.findings.request(self.study, self._counted))
+            await self.node.record_opening(self.study, self.id, self._counted.people)
         self._opening_recorded = True
-        await self.node.record_opening(self.study, self.id, self._counted.people)
 
     # ---- the end -------------------------------------------------------------------------------------------------
 
     async def _end(self, error: XbError) -> None:
         self.error = error
         self.talk.fail(error)
-        if not self._ended_by_peer:
-            for party in self.others:
-                with contextlib.suppress(XbError):
-                    await asyncio.wait_for(self.talk.tell([party], "session.abort", error.public()), 2.0)
+        # Whoever ended it may have told this node alone, so the others hear it from here.
+        await asyncio.gather(*(self._tell_end(party, error) for party in self.others if party != self._ended_by))
         with contextlib.suppress(XbError):
             if self.application is not None:
                 self._collect_crossings()
@@ -325,6 +340,10 @@ class Session:
                 rules = [] if self.decision is None else list(self.decision["rules"])
                 await self.node.record("refusal", {"code": error.code, "rules": rules}, self)
         await self.events.add(state_of(error), {"error": error.public()})
+
+    async def _tell_end(self, party: PartyId, error: XbError) -> None:
+        with contextlib.suppress(XbError, TimeoutError):
+            await asyncio.wait_for(self.talk.tell([party], "session.abort", error.public()), 2.0)
 
     async def _leave(self) -> None:
         if self._worker is not None:

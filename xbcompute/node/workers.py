@@ -18,6 +18,7 @@ from xbcompute.core.errors import IntegrityError, PeerError, XbError, from_publi
 from xbcompute.node.pipe import BlockingPipe, read_packet, write_packet
 
 STREAM_LIMIT = 8 << 20
+WORKER_MODULE = "xbcompute.node.worker"
 
 
 class WorkerClient(Protocol):
@@ -31,10 +32,14 @@ class WorkerClient(Protocol):
 
 
 class Worker:
-    """One worker; ``in_process`` runs it as a thread of this process instead (fast, no isolation)."""
+    """One worker; ``in_process`` runs it as a thread of this process instead (fast, no isolation).
 
-    def __init__(self, *, in_process: bool, threads: int | None) -> None:
+    ``module`` is what the worker's process runs.
+    """
+
+    def __init__(self, *, in_process: bool, threads: int | None, module: str = WORKER_MODULE) -> None:
         self._in_process = in_process
+        self._module = module
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -62,7 +67,7 @@ class Worker:
                 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
                     environment.setdefault(name, str(self._threads))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "xbcompute.node.worker", str(theirs.fileno())],
+                [sys.executable, "-m", self._module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
@@ -173,10 +178,11 @@ class WorkerPool:
         self._make: Callable[[], Worker] = lambda: Worker(in_process=in_process, threads=threads)
         self._warm: Worker | None = None
         self._busy: set[Worker] = set()
+        self._stopping = False
 
     async def warm(self) -> None:
         """Start a worker ahead of need."""
-        if self._warm is None:
+        if self._warm is None or self._warm.gone.is_set():
             worker = self._warm = self._make()
             await worker.start()
 
@@ -190,12 +196,15 @@ class WorkerPool:
         return worker
 
     async def give_back(self, worker: Worker) -> None:
-        """End a session's worker: rows it has read do not outlive the session's application."""
+        """End a session's worker, whose rows must not outlive it, and start the next one ahead of need."""
         self._busy.discard(worker)
         await worker.stop()
+        if not self._stopping:
+            await self.warm()
 
     async def stop(self) -> None:
         """End every worker."""
+        self._stopping = True
         workers: list[Awaitable[None]] = [worker.stop() for worker in self._busy]
         if self._warm is not None:
             workers.append(self._warm.stop())

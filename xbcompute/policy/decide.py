@@ -184,7 +184,7 @@ def join_limits(limits: Sequence[FindingLimits]) -> FindingLimits:
 def _check(study: Study, federation: Federation, parties: Topology, findings: Mapping[PartyId, Finding]) -> None:
     for party in (*parties.holders, *parties.receivers):
         if party.id not in findings:
-            raise InputError("plan.finding", f"{party.id} has given no finding on study '{study.id}'.")
+            raise InputError("plan.incomplete", f"{party.id} has given no finding on study '{study.id}'.")
     for name, finding in findings.items():
         if federation.find(name) is None:
             raise InputError("plan.party", f"a finding names '{name}', which is no party of federation.toml.")

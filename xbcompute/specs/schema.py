@@ -207,7 +207,7 @@ def _joined(name: str, read: Mapping[PartyId, DatasetFacts]) -> Column:
         for fact, mine, theirs in (("type", reference.type, other.type), ("unit", reference.unit, other.unit)):
             if mine != theirs:
                 raise InputError(
-                    f"schema.{fact}",
+                    "schema.differs",
                     f"column '{name}': {fact} is '{mine}' at {first} and '{theirs}' at {party}.",
                     todo="Register the column alike at every holder.",
                 )

@@ -47,7 +47,7 @@ def encode_fields(fields: Fields) -> bytes:
         IntegrityError: a NaN or an infinity, which no step of a study may send.
     """
     if len(fields) > FIELDS_MAX:
-        raise InputError("wire.fields", f"a message holds at most {FIELDS_MAX} fields.")
+        raise InputError("encode.fields", f"a message holds at most {FIELDS_MAX} fields.")
     head = message_pb2.Head()
     data: list[Any] = []
     size = 0
@@ -126,13 +126,13 @@ def _lead(head: bytes, size: int) -> bytes:
 
 def _name_bytes(name: object) -> bytes:
     if not isinstance(name, str):
-        raise InputError("wire.name", f"a field name must be text, not {type(name).__name__}.")
+        raise InputError("encode.name", f"a field name must be text, not {type(name).__name__}.")
     try:
         encoded = name.encode("utf-8")
     except UnicodeEncodeError:
-        raise InputError("wire.name", "a field name is not valid Unicode text.") from None
+        raise InputError("encode.name", "a field name is not valid Unicode text.") from None
     if not 0 < len(encoded) <= NAME_MAX:
-        raise InputError("wire.name", f"a field name must have 1 to {NAME_MAX} bytes.")
+        raise InputError("encode.name", f"a field name must have 1 to {NAME_MAX} bytes.")
     return encoded
 
 
@@ -158,9 +158,9 @@ def _set_scalar(field: message_pb2.Field, name: str, value: object) -> None:
 
 def _wire_array(name: str, value: NDArray[Any]) -> NDArray[Any]:
     if value.dtype.name not in DTYPES:
-        raise InputError("wire.dtype", f"field {name}: arrays of {value.dtype.name} do not cross the border.")
+        raise InputError("encode.dtype", f"field {name}: arrays of {value.dtype.name} do not cross the border.")
     if value.ndim > DIMENSIONS_MAX:
-        raise InputError("wire.shape", f"field {name}: more than {DIMENSIONS_MAX} dimensions.")
+        raise InputError("encode.shape", f"field {name}: more than {DIMENSIONS_MAX} dimensions.")
     array = np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
     if not _finite(array):
         raise _not_finite(name)

@@ -197,7 +197,7 @@ class Assembler:
             raise IntegrityError("frame.mixed", f"{sender} changed kind or plan inside message {first.kind}.")
         if state.size + len(frame.payload) > self._limit:
             raise IntegrityError(
-                "frame.message-oversize", f"message {frame.kind} of {sender} exceeds {self._limit} bytes."
+                "frame.message", f"message {frame.kind} of {sender} exceeds {self._limit} bytes."
             )
         state.expected += 1
         if not frame.last:

@@ -107,7 +107,7 @@ def _member(where: str, hint: Any) -> _Member:
         rest = [item for item in get_args(hint) if item is not type(None)]
         optional = len(rest) < len(get_args(hint))
         if len(rest) != 1:
-            raise InputError("state.type", f"{where}: a union of types has no form on the wire.")
+            raise InputError("encode.state", f"{where}: a union of types has no form on the wire.")
         hint = rest[0]
     origin = get_origin(hint)
     if hint in _PLAIN:
@@ -118,7 +118,7 @@ def _member(where: str, hint: Any) -> _Member:
         inner = get_args(hint)
         if len(inner) == 2 and inner[1] is Ellipsis and inner[0] in (str, int, float):
             return _Member(tuple, inner[0], None, optional)
-    raise InputError("state.type", f"{where}: its annotation has no form on the wire.")
+    raise InputError("encode.state", f"{where}: its annotation has no form on the wire.")
 
 
 def _dtype_of(hint: Any) -> str | None:
@@ -136,7 +136,7 @@ _ABSTRACT = (np.generic, np.number, np.integer, np.floating, np.inexact, np.sign
 
 def _to_wire(where: str, member: _Member, value: Any) -> Value:
     if not _fits(member, value):
-        raise InputError("state.type", f"{where}: the value is not of the type its annotation states.")
+        raise InputError("encode.state", f"{where}: the value is not of the type its annotation states.")
     if member.base is np.ndarray:
         return value.astype(np.uint8) if value.dtype == np.bool_ else np.asarray(value)
     if member.base is tuple:

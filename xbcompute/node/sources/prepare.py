@@ -214,7 +214,7 @@ def _names(study: Study, schema: Schema, dataset: Dataset) -> Names:
                 "schema.column", f"column '{name}' is not registered here as the joined schema has it."
             )
     if dataset.rows_per_subject != schema.subjects:
-        raise IntegrityError("schema.subjects", "rows_per_subject is not the one of the joined schema.")
+        raise IntegrityError("schema.stale", "rows_per_subject is not the one of the joined schema.")
     return Names({name: f"v{position}" for position, name in enumerate(every)}, registered, steps)
 
 
