@@ -34,9 +34,10 @@ from xbcompute.node.workers import Worker, WorkerPool
 from xbcompute.specs.site import Dataset
 from xbcompute.specs.study import Study, parse_study
 
+WAITING_FRAMES = 256
 WAITING_BYTES = 8 << 20
+"""Of each peer: frames in sessions that this node has not heard of yet."""
 ENDED_KEPT = 200
-WAITING_SESSIONS = 64
 
 
 class Node:
@@ -55,7 +56,7 @@ class Node:
         self._pool = WorkerPool(in_process=config.in_process, threads=config.worker_threads)
         self._prepared: dict[str, tuple[Worker, LocalFinding]] = {}
         self._ended: deque[bytes] = deque()
-        self._early: dict[bytes, list[tuple[PartyId, Frame]]] = {}
+        self._early: dict[PartyId, deque[Frame]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.opening = asyncio.Lock()
         self.links: Links = self._make_links(hub)
@@ -154,14 +155,11 @@ class Node:
             session.fail(error)
 
     def _keep_early(self, sender: PartyId, frame: Frame) -> None:
-        """A peer may answer a proposal that has not arrived here yet: keep a bounded amount of its control frames."""
-        mine = [session for session, waiting in self._early.items() if any(who == sender for who, _ in waiting)]
-        held = sum(len(f.payload) + 256 for s in mine for who, f in self._early[s] if who == sender)
-        many = len(mine) >= WAITING_SESSIONS and frame.session not in mine
-        if many or held + len(frame.payload) > WAITING_BYTES or frame.channel != "control":
-            self.log.warning("a frame of %s for a session that nobody proposed was dropped", sender)
-            return
-        self._early.setdefault(frame.session, []).append((sender, frame))
+        """A peer may answer a proposal that has not arrived here yet: keep the latest of such frames."""
+        waiting = self._early.setdefault(sender, deque(maxlen=WAITING_FRAMES))
+        waiting.append(frame)
+        while sum(len(kept.payload) for kept in waiting) > WAITING_BYTES:
+            waiting.popleft()
 
     async def _proposed(self, sender: PartyId, frame: Frame) -> None:
         """Join a session that a lead proposes. Only the study's own lead may, in one frame, before any plan."""
@@ -178,8 +176,11 @@ class Node:
         session = self._open(frame.session, study, execute=bool(body.get("execute")))
         session.talk.arrived(sender, frame)  # its number counts
         self._run(session)
-        for early_sender, early in self._early.pop(frame.session, []):
-            await self._on_frame(early_sender, early)
+        for early_sender, waiting in list(self._early.items()):
+            ready = [early for early in waiting if early.session == frame.session]
+            for early in ready:
+                waiting.remove(early)
+                await self._on_frame(early_sender, early)
 
     def _on_link(self, peer: PartyId, up: bool) -> None:
         if not up:

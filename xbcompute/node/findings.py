@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from xbcompute.core.canonical import digest_bytes
-from xbcompute.core.errors import HeldError, InputError, IntegrityError, RefusedError
+from xbcompute.core.errors import HeldError, IntegrityError, RefusedError
 from xbcompute.core.parties import PartyId
 from xbcompute.core.ports import Clock
 from xbcompute.disclosure.differencing import difference_up_to
