@@ -213,4 +213,5 @@ with xb.simulate(folder, in_process=True) as hospitals:
 asked.unlink()
 plt.close("all")
 print(refused.verdict)
-print("\n".join(refused.reasons()))
+print(refused.reasons("en")[0])
+print(refused.reasons("zh")[0])
