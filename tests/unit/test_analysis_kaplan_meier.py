@@ -173,3 +173,17 @@ def test_a_curve_before_its_first_event_is_one() -> None:
 def test_one_group_has_no_logrank_test() -> None:
     with pytest.raises(ValueError, match="two groups"):
         logrank(np.ones((3, 1), dtype=np.int64), np.zeros((3, 1), dtype=np.int64))
+
+
+def test_a_curve_stands_under_its_group_and_under_the_names_of_its_parts() -> None:
+    result = _run(_frame(time=[1.0, 2.0, 3.0, 4.0]), by="group")
+    assert set(result["a"]) == {"survival", "se", "ci_lower", "ci_upper", "at_risk", "events", "censored", "median"}
+    assert all(result[key][name] == part for name in ("a", "b") for key, part in result[name].items())
+
+
+def test_a_level_with_the_name_of_a_part_of_the_result_is_refused() -> None:
+    groups = category("group", "a", "survival")
+    holders = _holders(_frame(time=[1.0, 2.0], group=["a", "survival"]), group=groups)
+    with pytest.raises(InputError, match="a level is called survival") as error:
+        KaplanMeier(km_spec(unit=1.0, by="group"), holders.schema)
+    assert error.value.code == "kaplan_meier.by"
