@@ -186,8 +186,8 @@ def test_only_frozen_dataclasses_of_known_types_are_states() -> None:
     for value, code in (
         (Open(1), "state.class"),
         (3, "state.class"),
-        (Mixed(1), "state.type"),
-        (Mapped({}), "state.type"),
+        (Mixed(1), "encode.state"),
+        (Mapped({}), "encode.state"),
     ):
         with pytest.raises(InputError) as caught:
             encode_state(value)
