@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,12 @@ def _undocumented(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, w
 
 
 def cards(root: Path) -> Iterator[str]:
-    """Every protocol is a card with a specification."""
+    """Every protocol is a card; one that runs has a specification, one that is only planned has none to show yet."""
     for folder in sorted((root / "protocols").iterdir()):
         if folder.is_dir() and folder.name not in {"wire", "__pycache__"}:
-            for name in ("card.toml", "spec.md"):
+            card = folder / "card.toml"
+            planned = card.is_file() and tomllib.loads(card.read_text(encoding="utf-8")).get("maturity") == "planned"
+            for name in ("card.toml", *(() if planned else ("spec.md",))):
                 if not (folder / name).is_file():
                     yield f"protocols/{folder.name} has no {name}"
 

@@ -1,4 +1,5 @@
-"""Documentation made from the code: reference pages of files, cards and commands, and the README's protocol table.
+"""Documentation made from the code: reference pages of files, cards and commands, the list of decisions, the README's
+protocol table.
 
 ``--write`` writes what differs; without it, differences are printed and the exit code is 1.
 """
@@ -23,6 +24,7 @@ from xbcompute.specs.card import Card, shipped_cards
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- Written by tools/generate_docs.py --write from the source; not edited. -->"
+_NUMBER = re.compile(r"^[#\s]*(ADR )?[0-9]{4}[\s.:·]*")
 MEANINGS = Path(__file__).with_name("key_meanings.toml")
 KINDS: tuple[type[analysis.Analysis], ...] = (
     analysis.Describe,
@@ -211,7 +213,7 @@ def protocol_table(language: str) -> str:
     for card in shipped_cards():
         opens = "; ".join(getattr(text, language) for text in card.opens)
         parts = (
-            f"[`{card.id}`](protocols/{card.id}/spec.md)",
+            f"[`{card.id}`]({_page(card)})",
             _needs(card, language),
             getattr(card.must_not_collude, language),
             _adversary(card, language),
@@ -222,19 +224,24 @@ def protocol_table(language: str) -> str:
     return "\n".join(lines)
 
 
+def _page(card: Card) -> str:
+    spec = f"protocols/{card.id}/spec.md"
+    return spec if (ROOT / spec).is_file() else f"docs/reference/cards.md#{card.id}"
+
+
 def _needs(card: Card, language: str) -> str:
     least, most = card.parties.contributors_min, card.parties.contributors_max
     number = f"{least}" if most == least else f"{least}–{most}" if most else f"≥ {least}"
     zh = language == "zh"
-    parts = [f"{number} 个贡献方" if zh else f"{number} contributors"]
+    parts = [f"{number} 个出数方" if zh else f"{number} contributor{'' if number.endswith(' 1') else 's'}"]
     if (groups := card.parties.groups_per_jurisdiction_min) > 1:
-        parts.append(f"每个法域 ≥ {groups} 个控制组" if zh else f"≥ {groups} control groups a jurisdiction")
+        parts.append(f"每个法域 ≥ {groups} 个控制集团" if zh else f"≥ {groups} control groups a jurisdiction")
     if card.parties.compute_min:
         parts.append(
             f"≥ {card.parties.compute_min} 个计算方" if zh else f"≥ {card.parties.compute_min} compute parties"
         )
     if card.parties.dealers_min:
-        parts.append(f"{card.parties.dealers_min} 个发牌方" if zh else f"{card.parties.dealers_min} dealer")
+        parts.append(f"{card.parties.dealers_min} 个随机数提供方" if zh else f"{card.parties.dealers_min} dealer")
     return ("，" if zh else ", ").join(parts)
 
 
@@ -281,10 +288,15 @@ def cards_page() -> str:
             "opens": "; ".join(text.en for text in card.opens),
             "highest input grade": card.grade_max,
             "largest absolute error": f"{card.max_abs_error:g}",
-            "cost": f"{card.cost.rounds} exchanges a step, {card.cost.bytes:g} × bytes, {card.cost.compute:g} × work",
+            "cost": _cost(card),
         }
         lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(str(text))} |" for name, text in facts.items())]
     return "\n".join(lines) + "\n"
+
+
+def _cost(card: Card) -> str:
+    exchanges = f"{card.cost.rounds} exchange{'' if card.cost.rounds == 1 else 's'}"
+    return f"{exchanges} a step, {card.cost.bytes:g} × the bytes and {card.cost.compute:g} × the work of a plain sum"
 
 
 def cli_page() -> str:
@@ -344,10 +356,25 @@ def _parameter(parameter: Any) -> str:
     return f"| {name} | {shown} | {_cell(getattr(parameter, 'help', '') or '')} |"
 
 
+def decisions() -> str:
+    """docs/adr/README.md."""
+    lines = [
+        "# Decisions",
+        "",
+        "Where the code differs from, or makes precise, what the design says: one page each.",
+        "",
+    ]
+    for file in sorted((ROOT / "docs" / "adr").glob("0*.md")):
+        title = _NUMBER.sub("", file.read_text(encoding="utf-8").splitlines()[0])
+        lines.append(f"- [{file.name[:4]}]({file.name}) {title}")
+    return "\n".join([*lines, "", NOTE]) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/study-folder.md": study_folder,
     "docs/reference/cards.md": cards_page,
     "docs/reference/cli.md": cli_page,
+    "docs/adr/README.md": decisions,
 }
 BLOCKS: dict[str, Callable[[], str]] = {
     "README.md": lambda: protocol_table("en"),

@@ -93,6 +93,7 @@ def test_public_names_need_docstrings(tmp_path: Path) -> None:
 
 def test_cards_and_decisions_have_their_files_and_names(tmp_path: Path) -> None:
     write(tmp_path, {"protocols/wire/x.proto": "", "protocols/a/card.toml": "", "protocols/a/spec.md": ""})
+    write(tmp_path, {"protocols/p/card.toml": 'maturity = "planned"'})
     write(tmp_path, {"docs/adr/0001-one.md": "", "docs/adr/0002-two-words.md": "", "docs/adr/README.md": ""})
     assert [*check_docs.cards(tmp_path), *check_docs.decisions(tmp_path)] == []
     write(tmp_path, {"protocols/b/vectors/v1.json": "", "docs/adr/0002-again.md": "", "docs/adr/3-three.md": ""})

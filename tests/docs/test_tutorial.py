@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +11,25 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
+from tests.docs.pages import TUTORIALS, command, files, script, write_files
 from xbcompute.simulate import Simulation
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs/tutorials/first-study.md", ROOT / "docs/zh/first-study.md"]
-FILE = re.compile(r"^```\w+\n# (\S+\.(?:toml|py))\n(.*?)^```", re.M | re.S)
 STEPS = ("make_sites.py", "real.py", "grades.py", "consent.py")
 
 
-def files(page: Path) -> dict[str, str]:
-    """Blocks that begin with a comment naming their file."""
-    return {name: f"# {name}\n{body}" for name, body in FILE.findall(page.read_text(encoding="utf-8"))}
-
-
 def decide(folder: Path) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "xbcompute", "policy", "decide", "readmission", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = command("policy decide readmission --json", folder)
     return done.returncode, json.loads(done.stdout)
-
-
-def step(folder: Path, name: str) -> None:
-    subprocess.run([sys.executable, name], cwd=folder, check=True, timeout=60)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in files(PAGES[0]).items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    step(tmp_path, STEPS[0])
+    write_files(TUTORIALS[0], tmp_path)
     return tmp_path
 
 
 def test_both_languages_have_the_same_files() -> None:
-    english, chinese = (files(page) for page in PAGES)
+    english, chinese = (files(page) for page in TUTORIALS)
     assert set(english) == {"readmission/study.toml", "readmission/federation.toml", *STEPS}
     assert english == chinese
 
@@ -68,14 +49,14 @@ def test_the_verdicts_are_those_of_the_text(folder: Path) -> None:
     code, decision = decide(folder)
     assert (code, decision["verdict"], decision["protocol"]) == (0, "PERMIT", "masked-sum")
     assert "B17" in decision["rules"]
-    step(folder, "real.py")
+    script(folder, "real.py")
     code, answer = decide(folder)
     assert (code, answer["error"]["code"]) == (2, "grade.absent")
-    step(folder, "grades.py")
+    script(folder, "grades.py")
     code, decision = decide(folder)
     assert (code, decision["verdict"]) == (3, "DENY")
     assert {"NO-CARD", "CONSENT"} <= set(decision["rules"])
-    step(folder, "consent.py")
+    script(folder, "consent.py")
     code, decision = decide(folder)
     assert (code, decision["verdict"], decision["protocol"]) == (4, "HOLD", "masked-sum")
     assert "SC_FILING or CERT" in decision["required_evidence"]
