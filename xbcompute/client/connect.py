@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from xbcompute.client.results import Decision, Run
-from xbcompute.client.session import Caller, Progress, explained, followed
+from xbcompute.client.session import Caller, Progress, explained, followed, in_order
 from xbcompute.client.study import Study
 from xbcompute.core.errors import InputError, RefusedError
 
@@ -40,10 +40,10 @@ class Connection:
         Raises:
             XbError: what refused, held, interrupted or aborted it; RefusedError if this party is no recipient.
         """
-        return self.results(followed(self._caller, study, progress))
+        return self.results(followed(self._caller, study, progress), study)
 
-    def results(self, session: str) -> Run:
-        """The release of an earlier session, from this party's node."""
+    def results(self, session: str, study: Study | None = None) -> Run:
+        """The release of an earlier session, from this party's node; in the order of ``study`` if that is given."""
         body: dict[str, Any] = json.loads(self._caller.results(session))
         if body.get("results") is None:
             raise RefusedError(
@@ -51,6 +51,8 @@ class Connection:
                 "this party is no recipient of the study: its node has the status only.",
                 todo="Ask a recipient named in study.toml.",
             )
+        if study is not None:
+            body["results"] = in_order(study.spec, body["results"])
         return Run(body)
 
     def status(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from xbcompute.client.study import Study
 from xbcompute.core.errors import from_public
+from xbcompute.specs import study as specs
 
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -41,6 +42,12 @@ def explained(caller: Caller, study: Study) -> tuple[dict[str, Any], str]:
     """The decision on ``study`` and the digest of the application that approvals sign."""
     body = json.loads(caller.explain(study.encode()))
     return dict(body["decision"]), str(body["application"])
+
+
+def in_order(study: specs.Study, results: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Results in the order of the study's analyses; canonical JSON has them sorted by name."""
+    found = results or {}
+    return {analysis.id: found[analysis.id] for analysis in study.analysis if analysis.id in found}
 
 
 def followed(caller: Caller, study: Study, progress: Progress | None) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from xbcompute.core.canonical import digest_bytes
+from xbcompute.core.canonical import digest, digest_bytes
 from xbcompute.core.errors import InputError, IntegrityError, XbError
 from xbcompute.core.frame import Frame
 from xbcompute.core.parties import PartyId
@@ -94,6 +94,7 @@ class Node:
         """Check the ledger on disk, open the gate, keep a worker warm; the bound port."""
         await self._pool.warm()
         await asyncio.to_thread(self.store.ledger.check)
+        await asyncio.to_thread(self._close_interrupted)
         return await self.links.start()
 
     def set_address(self, peer: PartyId, address: str) -> None:
@@ -281,6 +282,41 @@ class Node:
             people=people,
         )
         await self.findings.count(study, people)
+
+    async def approve(self, body: Mapping[str, Any]) -> None:
+        """Keep one signed approval and put it into the ledger."""
+        approval = await self.findings.add_approval(body)
+        record = {
+            "application": approval.application,
+            "approval": digest(approval.plain()),
+            "role": approval.role,
+            "act": "sign",
+        }
+        await asyncio.to_thread(self.store.ledger.append_record, "approval", record, self.clock.now())
+
+    async def session_begins(self, session: Session) -> None:
+        """Remember a session that is about to compute, so that a restarted node knows of it."""
+        await asyncio.to_thread(
+            self.store.sessions.start,
+            session.id.hex(),
+            study=session.study.digest,
+            lead=session.lead,
+            state="running",
+            at=self.clock.now(),
+        )
+
+    async def session_ends(self, session: Session) -> None:
+        """Remember how it ended."""
+        error = None if session.error is None else session.error.public()
+        await asyncio.to_thread(
+            self.store.sessions.move, session.id.hex(), session.events.state, ended=self.clock.now(), error=error
+        )
+
+    def _close_interrupted(self) -> None:
+        """Sessions that ran when this node last stopped are over: nothing of them is run again."""
+        error = {"code": "node.stopped", "exit": 5, "text": "the node stopped during the session.", "todo": ""}
+        for row in self.store.sessions.sessions(running=True):
+            self.store.sessions.move(row.id, "interrupted", ended=self.clock.now(), error=error)
 
     async def keep_application(self, application: Application) -> None:
         """Keep the application, so that approvals may bind to it."""

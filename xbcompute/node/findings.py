@@ -136,7 +136,7 @@ class Findings:
 
     # ---- approvals -----------------------------------------------------------------------------------------------
 
-    async def add_approval(self, body: Mapping[str, Any]) -> None:
+    async def add_approval(self, body: Mapping[str, Any]) -> SignedApproval:
         """Keep one signed approval of this party's people.
 
         Raises:
@@ -148,6 +148,7 @@ class Findings:
             raise IntegrityError("approval.party", f"an approval for {approval.party} was handed to another node.")
         verify(approval, self._keys, approval.application)
         await asyncio.to_thread(self._store.applications.add_approval, approval.application, approval.plain())
+        return approval
 
     async def approved(self, plan: Plan, study: Study, application: str) -> ApprovalResult:
         """What this party's approvals add to the plan now: nothing, HOLD with unsigned roles, or DENY."""

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from xbcompute.core.canonical import dumps
-from xbcompute.core.errors import InputError, RefusedError
+from xbcompute.core.errors import InputError
 from xbcompute.node.events import ENDED
 from xbcompute.node.session import Session
 from xbcompute.specs.study import Study, parse_study
 
 if TYPE_CHECKING:
     from xbcompute.node.app import Node
+
+NO_PRIVACY = {"mechanism": None, "statement": "no differential privacy"}
+"""What every release states until a noise mechanism is built."""
 
 
 class Service:
@@ -45,7 +48,7 @@ class Service:
         found = self._find(session)
         if found.events.state not in ENDED:
             raise InputError("session.running", "the session has not ended yet.", todo="Watch it to its end.")
-        head = await self._node.store_call(self._node.store.ledger.head)
+        head = await self._node.store_call(self._node.store.ledger.check)
         body: dict[str, Any] = {
             "study": found.study.id,
             "digest": found.study.digest,
@@ -54,7 +57,8 @@ class Service:
             "error": None if found.error is None else found.error.public(),
             "decision": found.decision,
             "crossings": found.crossings,
-            "ledger": {"size": head.size, "root": head.root.hex()},
+            "privacy": NO_PRIVACY,
+            "ledger": {self._node.config.me: {"size": head.size, "root": head.root.hex(), "verified": True}},
             "timing": found.timing,
             "results": None,
         }
@@ -71,7 +75,7 @@ class Service:
         if not isinstance(approvals, list):
             raise InputError("request.approvals", "approvals come as a list.")
         for approval in approvals:
-            await self._node.findings.add_approval(approval)
+            await self._node.approve(approval)
         return dumps({"kept": len(approvals)})
 
     async def ledger(self, user: str, since: int) -> AsyncIterator[bytes]:
@@ -111,6 +115,3 @@ def _study(data: bytes) -> Study:
     if not isinstance(body, dict):
         raise InputError("study.form", "the study is no object.")
     return parse_study(body, "study")
-
-
-__all__ = ["RefusedError", "Service"]

@@ -63,6 +63,7 @@ class Session:
         self._agreed = asyncio.Event()
         self._opening_recorded = False
         self._ended_by: PartyId | None = None
+        self._begun = False
         self._worker_report: dict[str, Any] = {}
         self._release_digest = ""
         self._suppressed: dict[str, int] = {}
@@ -174,6 +175,8 @@ class Session:
 
     async def _compute(self) -> None:
         assert self.application is not None
+        await self.node.session_begins(self)
+        self._begun = True
         await self.node.record("decision", self.application.record(), self)
         await self.events.add("keyed")
         self.timing["setup_s"] = time.monotonic() - self._started
@@ -346,6 +349,9 @@ class Session:
             await asyncio.wait_for(self.talk.tell([party], "session.abort", error.public()), 2.0)
 
     async def _leave(self) -> None:
+        if self._begun:
+            with contextlib.suppress(XbError):
+                await self.node.session_ends(self)
         if self._worker is not None:
             self._worker.serve(None)
             keep = not self.execute and self.error is None

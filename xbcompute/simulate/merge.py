@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from xbcompute.client.session import in_order
 from xbcompute.core.parties import PartyId
 from xbcompute.specs.study import Study
-
-NO_PRIVACY = {"mechanism": None, "statement": "no differential privacy"}
 
 
 def merged(
@@ -23,8 +22,8 @@ def merged(
         "study": study.id,
         "digest": study.digest,
         "decision": merged_decision(study, answers),
-        "results": {} if first is None else answers[first]["results"],
-        "privacy": NO_PRIVACY,
+        "results": {} if first is None else in_order(study, answers[first]["results"]),
+        "privacy": lead["privacy"],
         "crossings": [crossing for answer in answers.values() for crossing in answer["crossings"]],
         "ledger": dict(ledgers),
         "timing": timing,
