@@ -33,8 +33,9 @@ PEER_GRACE = 10.0
 class Simulation:
     """Use it as a context manager: nodes start on entering and end on leaving.
 
-    ``in_process`` runs everything in this process: fast, no TLS, no isolation. ``state`` keeps the nodes' stores
-    (ledger, counters, openings) in a folder of yours; without it they are thrown away.
+    ``in_process`` runs everything in this process: fast, no TLS, no isolation. ``state`` keeps the nodes' keys and
+    stores (ledger, counters, openings) in a folder of yours, and a later simulation goes on from there; without it they
+    are thrown away.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Simulation:
         folder: str | Path,
         *,
         in_process: bool = False,
+        state: str | Path | None = None,
         peer_grace: float = PEER_GRACE,
         worker_threads: int | None = 1,
     ) -> None:
@@ -49,9 +51,10 @@ class Simulation:
         self._in_process = in_process
         self._peer_grace = peer_grace
         self._worker_threads = worker_threads
+        self._kept = None if state is None else Path(state)
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._nodes: Nodes | None = None
-        self._keys = make_keys(self.folder)
+        self._keys = make_keys(self.folder, self._kept)
         self.start_s = 0.0
 
     # ---- life ----------------------------------------------------------------------------------------------------
@@ -60,21 +63,21 @@ class Simulation:
         begun = time.monotonic()
         self._directory = tempfile.TemporaryDirectory(prefix="xbcompute-")
         try:
-            self._nodes = self._start(Path(self._directory.name))
+            self._nodes = self._start(Path(self._directory.name), self._kept or Path(self._directory.name))
         except BaseException:
             self._directory.cleanup()
             raise
         self.start_s = time.monotonic() - begun
         return self
 
-    def _start(self, directory: Path) -> Nodes:
-        self._make_stores(directory)
+    def _start(self, directory: Path, state: Path) -> Nodes:
+        self._make_stores(directory, state)
         bodies = {
             party.id: node_body(
                 self.folder,
                 party.id,
                 self._keys,
-                directory,
+                state,
                 peer_grace=self._peer_grace,
                 worker_threads=self._worker_threads,
             )
@@ -82,17 +85,18 @@ class Simulation:
         }
         if self._in_process:
             return MemoryNodes(bodies)
-        return ProcessNodes(bodies, self._keys, directory / "nodes.log")
+        return ProcessNodes(bodies, self._keys, state / "nodes.log")
 
-    def _make_stores(self, directory: Path) -> None:
+    def _make_stores(self, directory: Path, state: Path) -> None:
         """An empty store for every node: migrated once, copied, so that no node has to migrate its own."""
         template = directory / "template"
         template.mkdir(mode=0o700)
         open_store(template / STORE_NAME).close()
         for party in self.folder.federation.parties:
-            state = directory / party.id
-            state.mkdir(mode=0o700)
-            shutil.copy(template / STORE_NAME, state / STORE_NAME)
+            place = state / party.id
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not (place / STORE_NAME).exists():
+                shutil.copy(template / STORE_NAME, place / STORE_NAME)
 
     def __exit__(self, *_: object) -> None:
         if self._nodes is not None:
@@ -112,7 +116,7 @@ class Simulation:
         """Where the nodes keep their stores and their log while the simulation runs."""
         if self._directory is None:
             raise InputError("simulate.stopped", "the simulation is not running.", todo="Use it in a with statement.")
-        return Path(self._directory.name)
+        return self._kept or Path(self._directory.name)
 
     # ---- studies -------------------------------------------------------------------------------------------------
 

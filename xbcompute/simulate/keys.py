@@ -17,6 +17,7 @@ from xbcompute.gate.pki import Identity
 from xbcompute.specs.load import StudyFolder
 
 OPERATOR = "operator"
+IDENTITY_NAME = "identity.pem"
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,22 @@ def _public(key: Secret[Ed25519PrivateKey]) -> str:
     return "ed25519:" + base64.b64encode(raw).decode("ascii")
 
 
-def make_keys(folder: StudyFolder) -> dict[PartyId, PartyKeys]:
-    """Fresh keys for every party; a role that several approvals name has one signer."""
+def make_keys(folder: StudyFolder, state: Path | None = None) -> dict[PartyId, PartyKeys]:
+    """Fresh keys for every party, but for nodes that left theirs in ``state``; a role has one signer a party."""
     keys: dict[PartyId, PartyKeys] = {}
     for party in folder.federation.parties:
         roles = sorted({role for approval in folder.sites[party.id].approval for role in approval.roles})
         keys[party.id] = PartyKeys(
-            identity=Identity.throwaway(folder.federation.id, party.id),
+            identity=_identity(folder.federation.id, party.id, state),
             operator=Identity.throwaway(folder.federation.id, f"{party.id}.{OPERATOR}"),
             signers={role: Secret(Ed25519PrivateKey.generate()) for role in roles},
         )
     return keys
+
+
+def _identity(federation: str, party: PartyId, state: Path | None) -> Identity:
+    kept = None if state is None else state / party / IDENTITY_NAME
+    return Identity.load(kept) if kept is not None and kept.exists() else Identity.throwaway(federation, party)
 
 
 def node_body(
@@ -76,8 +82,9 @@ def node_body(
 ) -> dict[str, Any]:
     """What one simulated node is told; its identity is written to its folder in ``directory``."""
     state = directory / party
-    identity = state / "identity.pem"
-    keys[party].identity.save(identity)
+    identity = state / IDENTITY_NAME
+    if not identity.exists():
+        keys[party].identity.save(identity)
     return {
         "federation": folder.federation.plain(),
         "site": folder.sites[party].plain(),

@@ -223,6 +223,11 @@ class MemoryNodes:
         for node in self._nodes.values():
             await node.start()
 
+    @property
+    def running(self) -> Mapping[PartyId, Node]:
+        """The nodes themselves, for fault injection; they live in their own loop: see :meth:`do`."""
+        return self._nodes
+
     def do(self, call: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the nodes' loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()
