@@ -117,9 +117,7 @@ class Worker:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
         if self._process is not None:
-            if self._process.poll() is None:
-                self._process.terminate()
-            try:
+            try:  # it leaves by itself once its pipe is closed, and takes its temporary files along
                 await asyncio.to_thread(self._process.wait, 1.0)
             except subprocess.TimeoutExpired:
                 self._process.kill()
