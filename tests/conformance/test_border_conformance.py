@@ -269,7 +269,7 @@ def test_sessions_of_a_broken_link_stay_broken_and_talk_outside_sessions_starts_
             b.fault = None
             with pytest.raises(PeerError) as caught:
                 await a.border.send(B, frame(2))
-            assert caught.value.code == "peer.session-broken"
+            assert caught.value.code == "peer.broken"
             with pytest.raises(PeerError):
                 await b.border.send(A, frame(0))
             await a.border.send_message(B, b"two", **free)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from xbcompute.cli import operating
 from xbcompute.cli.output import JsonFlag, ending, print_json
 
 app = typer.Typer(
@@ -131,3 +132,6 @@ def ledger_verify(
 
     with ending(as_json):
         verify_ledger(file, key or [], as_json=as_json)
+
+
+operating.add_to(app, policy=policy, study=study)
