@@ -39,25 +39,33 @@ class Worker:
         self._study: Study | None = None
 
     def serve(self) -> None:
-        """Answer commands in order; an error answers its command and leaves the worker ready."""
-        while (packet := self._link.commands.get()) is not None:
-            method = str(packet.head["m"])
-            body = json.loads(bytes(packet.payload))
-            head: dict[str, Any] = {"t": "did", "m": method}
-            payload = b""
-            try:
-                if method == "prepare":
-                    head["body"], payload = self._prepare(body)
-                elif method == "run":
-                    payload = dumps(self._run(body))
-            except XbError as error:
-                head["error"] = error.public()
-            except MemoryError:
-                head["error"] = InputError("worker.memory", "the worker ran out of memory.").public()
-            except Exception as error:
-                # A fault of ours: its type may be told, its text may hold data and stays here.
-                head["error"] = {"code": "worker.fault", "exit": 1, "text": _where(error), "todo": "Report this."}
-            self._link.pipe.send(head, payload)
+        """Answer commands in order; an error answers its command and leaves the worker ready.
+
+        When the node closes its end, the source goes too, with what it may have spilt to disk.
+        """
+        try:
+            while (packet := self._link.commands.get()) is not None:
+                method = str(packet.head["m"])
+                body = json.loads(bytes(packet.payload))
+                head: dict[str, Any] = {"t": "did", "m": method}
+                payload = b""
+                try:
+                    if method == "prepare":
+                        head["body"], payload = self._prepare(body)
+                    elif method == "run":
+                        payload = dumps(self._run(body))
+                except XbError as error:
+                    head["error"] = error.public()
+                except MemoryError:
+                    head["error"] = InputError("worker.memory", "the worker ran out of memory.").public()
+                except Exception as error:
+                    # A fault of ours: its type may be told, its text may hold data and stays here.
+                    head["error"] = {"code": "worker.fault", "exit": 1, "text": _where(error), "todo": "Report this."}
+                self._link.pipe.send(head, payload)
+        finally:
+            if self._prepared is not None:
+                self._prepared.close()
+            self._link.pipe.close()
 
     def _prepare(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         study = parse(Study, body["study"], "study")
