@@ -1,4 +1,4 @@
-"""Study folders on disk, built from a pandas frame as somebody who has only read the file reference would write them."""
+"""Study folders on disk, built from a pandas frame as somebody who has only read the file reference would."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Draft:
                 "origin": where,
                 "subjects": subjects,
                 "rows_per_subject": "one",
-                "rows_max": len(self.frames[party]) + 50,
+                "rows_max": len(self.frames[party]) + 20,
                 "rows_min": max(len(self.frames[party]), 1),
                 **copy.deepcopy(grade),
                 "columns": {name: dict(column) for name, column in columns.items()},

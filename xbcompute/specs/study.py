@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, field_serializer, model_validator
+from pydantic import BeforeValidator, Field, Strict, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from xbcompute.core.canonical import digest
@@ -15,12 +16,19 @@ from xbcompute.specs.base import Identifier, Name, Number, Spec, Text, Window, p
 Scalar = Annotated[bool, Strict()] | Annotated[int, Strict()] | Annotated[float, Strict()] | Annotated[str, Strict()]
 
 
+def _date_as_text(value: Any) -> Any:
+    """TOML's own dates in ISO 8601 form, alone or in a list: a date may be written with or without quotes."""
+    if isinstance(value, list | tuple):
+        return [_date_as_text(item) for item in value]
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
 class Condition(Spec):
     """One condition of ``where``; rows that do not meet it are not part of the study."""
 
     column: Name
     op: Literal["=", "!=", "<", "<=", ">", ">=", "in"]
-    value: Scalar | tuple[Scalar, ...]
+    value: Annotated[Scalar | tuple[Scalar, ...], BeforeValidator(_date_as_text)]
 
     @model_validator(mode="after")
     def _list_for_in(self) -> Condition:
