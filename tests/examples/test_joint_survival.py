@@ -51,9 +51,10 @@ def test_the_committed_outputs_are_complete_and_small() -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(300)
 def test_the_notebook_runs() -> None:
     notebook = jupytext.read(ROOT / "joint_survival.ipynb")
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
     shown = texts(notebook)
     assert "PERMIT_WITH_CONDITIONS" in shown
     assert "DENY" in shown

@@ -82,9 +82,9 @@ def test_a_suppressed_number_leaves_a_gap(body: dict[str, Any]) -> None:
 def test_the_forest_plot_has_a_log_axis_and_every_ratio(run: Run) -> None:
     ax = run["cox"].plot()
     assert ax.get_xscale() == "log"
-    assert [label.get_text() for label in ax.get_yticklabels()] == list(run["cox"].exp_coef)
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(run["cox"].names)
     middle = np.asarray(ax.get_lines()[0].get_xdata(), dtype=float)
-    assert middle.tolist() == list(run["cox"].exp_coef.values())
+    assert middle.tolist() == [run["cox"].exp_coef[name] for name in run["cox"].names]
     low, high = ax.get_xlim()
     assert low < min(run["cox"].exp_ci_lower.values())
     assert high > max(run["cox"].exp_ci_upper.values())
