@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from xbcompute.client.progress import ProgressView
 from xbcompute.client.results import Decision, Run
 from xbcompute.client.session import Progress, explained, followed
 from xbcompute.client.study import Study
@@ -173,7 +174,7 @@ class Simulation:
     def run(self, study: Study | None = None, *, progress: Progress | bool | None = None) -> Run:
         """Run the study over all nodes; the first recipient's results, every node's crossings and ledger.
 
-        ``progress`` is called with each event of the lead's node; ``True`` prints them.
+        ``progress`` is called with each event of the lead's node; ``True`` shows them on standard error.
 
         Raises:
             RefusedError, HeldError: policy or an output check said no. PeerError: a peer or the channel failed.
@@ -183,10 +184,12 @@ class Simulation:
 
     def run_json(self, study: Study | None = None, *, progress: Progress | bool | None = None) -> dict[str, Any]:
         """As :meth:`run`; the plain object that ``simulate --json`` prints."""
+        if progress is True:
+            with ProgressView() as view:
+                return self.run_json(study, progress=view)
         chosen = self._study(study)
-        watcher = _printed if progress is True else (progress or None)
         self._decided(chosen)
-        session = followed(self._lead(chosen), chosen, watcher)
+        session = followed(self._lead(chosen), chosen, progress or None)
         return self._collect(chosen, session)
 
     def _collect(self, study: Study, session: str) -> dict[str, Any]:
@@ -219,10 +222,3 @@ class Simulation:
     def public_keys(self) -> Mapping[PartyId, str]:
         """Every party's public signing key."""
         return {party: keys.identity.signing_public for party, keys in self._keys.items()}
-
-
-def _printed(event: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    where = f" {event['analysis']} round {event['round']}" if "round" in event else ""
-    Console(stderr=True).print(f"{event['state']}{where}")
