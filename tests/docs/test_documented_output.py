@@ -96,9 +96,10 @@ def test_the_reference_names_every_field_that_comes_back(run: dict[str, Any]) ->
         for body in group.values():
             found |= keys(body, skip=BY_NAME)
     for result in run["results"].values():
-        inner = result if result["kind"] != "describe" else {k: v for k, v in result.items() if k not in ("no", "yes")}
-        found |= keys(inner, skip=COEFFICIENTS | CURVES | BY_NAME)
-    found |= keys(run["results"]["baseline"]["no"]["age"], skip=CURVES)
+        own = {key: value for key, value in result.items() if key not in ("no", "yes")}  # groups
+        found |= keys(own, skip=(CURVES if result["kind"] == "kaplan_meier" else frozenset()) | COEFFICIENTS | BY_NAME)
+    found |= keys(run["results"]["baseline"]["no"]["age"], skip=CURVES) | set(run["results"]["km"]["no"])
+    assert run["results"]["km"]["no"]["survival"] == run["results"]["km"]["survival"]["no"]
     found |= keys(run["results"]["cox"]["ph_test"]["age"], skip=CURVES)
     assert len(found) > 80
     assert sorted(found - named) == []
