@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import socket
@@ -50,7 +51,12 @@ def config_from(body: Mapping[str, Any], *, in_process: bool = False) -> NodeCon
     )
 
 
-async def _serve(descriptor: int) -> None:
+def preload() -> None:
+    """Import what a node imports late."""
+    importlib.import_module("sqlalchemy.dialects.sqlite")
+
+
+async def _serve(descriptor: int, warm: tuple[int, int] | None) -> None:
     sock = socket.socket(fileno=descriptor)
     reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 24)
 
@@ -61,7 +67,7 @@ async def _serve(descriptor: int) -> None:
     node: Node | None = None
     try:
         try:
-            node = Node(config_from(json.loads(await reader.readline())))
+            node = Node(config_from(json.loads(await reader.readline())), warm=warm)
             await say({"port": await node.start()})
             for party, address in json.loads(await reader.readline()).items():
                 if party != node.config.me:
@@ -80,12 +86,12 @@ async def _serve(descriptor: int) -> None:
             await writer.wait_closed()
 
 
-def main() -> None:
-    """Serve until the parent closes the socket."""
+def run(descriptor: int, warm: tuple[int, int] | None = None) -> None:
+    """Serve until the parent closes the socket; ``warm`` is a worker that runs already: its socket and process id."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(int(sys.argv[1])))
+        asyncio.run(_serve(descriptor, warm))
 
 
 if __name__ == "__main__":
-    main()
+    run(int(sys.argv[1]))

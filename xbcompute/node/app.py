@@ -41,9 +41,15 @@ ENDED_KEPT = 200
 
 
 class Node:
-    """One party's node. ``hub`` links nodes of one process instead of opening a port."""
+    """One party's node.
 
-    def __init__(self, config: NodeConfig, *, hub: MemoryHub | None = None) -> None:
+    ``hub`` links nodes of one process instead of opening a port; ``warm`` is a worker that runs already: the descriptor
+    of this end of its socket, and its process id.
+    """
+
+    def __init__(
+        self, config: NodeConfig, *, hub: MemoryHub | None = None, warm: tuple[int, int] | None = None
+    ) -> None:
         self.config = config
         self.log = logging.getLogger(f"xbcompute.node.{config.me}")
         self.clock: Clock = FixedClock(config.site.site.clock) if config.site.site.clock else SystemClock()
@@ -53,7 +59,7 @@ class Node:
         self.findings = Findings(config, self.store, self.clock)
         self.sessions: dict[bytes, Session] = {}
         self.service = Service(self)
-        self._pool = WorkerPool(in_process=config.in_process, threads=config.worker_threads)
+        self._pool = WorkerPool(in_process=config.in_process, threads=config.worker_threads, running=warm)
         self._prepared: dict[str, tuple[Worker, LocalFinding]] = {}
         self._ended: deque[bytes] = deque()
         self._early: dict[PartyId, deque[Frame]] = {}

@@ -15,9 +15,12 @@ from typing import Any, Protocol
 
 from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import IntegrityError, PeerError, XbError, from_public
+from xbcompute.node.foreign import ForeignProcess
 from xbcompute.node.pipe import BlockingPipe, read_packet, write_packet
 
 STREAM_LIMIT = 8 << 20
+SOCKET_BUFFER = 4 << 20
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 WORKER_MODULE = "xbcompute.node.worker"
 
 
@@ -31,14 +34,33 @@ class WorkerClient(Protocol):
         """Serve a call that only the node may serve."""
 
 
+def worker_sockets() -> tuple[socket.socket, socket.socket]:
+    """The two ends of a worker's socket pair, with room for a few chunks."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+    return ours, theirs
+
+
 class Worker:
     """One worker; ``in_process`` runs it as a thread of this process instead (fast, no isolation).
 
-    ``module`` is what the worker's process runs.
+    ``module`` is what the worker's process runs; ``running`` is a worker process that somebody else has started: this
+    end of its socket, and its process id.
     """
 
-    def __init__(self, *, in_process: bool, threads: int | None, module: str = WORKER_MODULE) -> None:
+    def __init__(
+        self,
+        *,
+        in_process: bool,
+        threads: int | None,
+        module: str = WORKER_MODULE,
+        running: tuple[int, int] | None = None,
+    ) -> None:
         self._in_process = in_process
+        self._running = running
+        self._foreign: ForeignProcess | None = None
         self._module = module
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,11 +73,17 @@ class Worker:
         self.gone = asyncio.Event()
 
     async def start(self) -> None:
-        """Start the process (or thread) and its reading loop."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                end.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+        """Start the process (or thread), unless it runs already, and its reading loop."""
+        if self._running is None:
+            ours = self._launch()
+        else:
+            ours = socket.socket(fileno=self._running[0])
+            self._foreign = ForeignProcess(self._running[1])
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=STREAM_LIMIT)
+        self._loop_task = asyncio.create_task(self._loop())
+
+    def _launch(self) -> socket.socket:
+        ours, theirs = worker_sockets()
         if self._in_process:
             from xbcompute.node.worker import Worker as Serving  # the worker's imports are heavy and not the node's
 
@@ -64,7 +92,7 @@ class Worker:
         else:
             environment = dict(os.environ)
             if self._threads is not None:
-                for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+                for name in THREAD_VARIABLES:
                     environment.setdefault(name, str(self._threads))
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module, str(theirs.fileno())],
@@ -73,8 +101,7 @@ class Worker:
                 env=environment,
             )
             theirs.close()
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=STREAM_LIMIT)
-        self._loop_task = asyncio.create_task(self._loop())
+        return ours
 
     def serve(self, client: WorkerClient | None) -> None:
         """Whose frames and calls the worker's are, from now on."""
@@ -83,6 +110,8 @@ class Worker:
     @property
     def pid(self) -> int | None:
         """Process id, or None in process."""
+        if self._foreign is not None:
+            return self._foreign.pid
         return None if self._process is None else self._process.pid
 
     async def do(self, method: str, body: Mapping[str, Any], *, limit: float) -> tuple[dict[str, Any], bytes]:
@@ -122,6 +151,8 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
+        if self._foreign is not None:
+            await asyncio.to_thread(self._foreign.end, 1.0)
         if self._loop_task is not None:
             self._loop_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -172,15 +203,21 @@ class Worker:
 class WorkerPool:
     """One worker a session, one kept warm."""
 
-    def __init__(self, *, in_process: bool, threads: int | None) -> None:
+    def __init__(self, *, in_process: bool, threads: int | None, running: tuple[int, int] | None = None) -> None:
         self._make: Callable[[], Worker] = lambda: Worker(in_process=in_process, threads=threads)
+        self._running = running
+        self._foreign: ForeignProcess | None = None
         self._warm: Worker | None = None
         self._busy: set[Worker] = set()
         self._stopping = False
 
     async def warm(self) -> None:
         """Start a worker ahead of need."""
-        if self._warm is None or self._warm.gone.is_set():
+        if self._running is not None:
+            self._warm = Worker(in_process=False, threads=None, running=self._running)
+            self._running = None
+            await self._warm.start()
+        elif self._warm is None or self._warm.gone.is_set():
             worker = self._warm = self._make()
             await worker.start()
 

@@ -86,7 +86,7 @@ class Simulation:
         }
         if self._in_process:
             return MemoryNodes(bodies)
-        return ProcessNodes(bodies, self._keys, state / "nodes.log")
+        return ProcessNodes(bodies, self._keys, state / "nodes.log", threads=self._worker_threads)
 
     def _make_stores(self, directory: Path, state: Path) -> None:
         """An empty store for every node: migrated once, copied, so that no node has to migrate its own."""

@@ -20,7 +20,10 @@ from xbcompute.gate.client import NodeClient
 from xbcompute.gate.memory import MemoryHub
 from xbcompute.node.__main__ import config_from
 from xbcompute.node.app import Node
+from xbcompute.node.foreign import ForeignProcess
+from xbcompute.node.workers import THREAD_VARIABLES
 from xbcompute.simulate.keys import PartyKeys
+from xbcompute.simulate.nursery import PIDS
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
@@ -71,15 +74,24 @@ class ProcessNodes:
     """One process a party, real ports on loopback, mutual TLS."""
 
     def __init__(
-        self, bodies: Mapping[PartyId, Mapping[str, Any]], keys: Mapping[PartyId, PartyKeys], log: Path
+        self,
+        bodies: Mapping[PartyId, Mapping[str, Any]],
+        keys: Mapping[PartyId, PartyKeys],
+        log: Path,
+        *,
+        threads: int | None,
     ) -> None:
-        self._processes: dict[PartyId, subprocess.Popen[bytes]] = {}
+        self._threads = threads
+        self._nursery: subprocess.Popen[bytes] | None = None
+        self._raising: socket.socket | None = None
+        self._processes: dict[PartyId, ForeignProcess] = {}
         self._sockets: dict[PartyId, socket.socket] = {}
         self.callers: Mapping[PartyId, Caller] = {}
         self._clients: list[NodeClient] = []
         callers: dict[PartyId, Caller] = {}
         self._log = log.open("ab")
         try:
+            self._open_nursery()
             for party in bodies:
                 self._spawn(party)
             for party, body in bodies.items():
@@ -100,13 +112,14 @@ class ProcessNodes:
             self.stop()
             raise
 
-    def _spawn(self, party: PartyId) -> None:
-        ours, theirs = socket.socketpair()
-        ours.settimeout(START_TIMEOUT)
-        self._sockets[party] = ours
-        environment = {**os.environ, "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "NONE")}
-        self._processes[party] = subprocess.Popen(
-            [sys.executable, "-m", "xbcompute.node", str(theirs.fileno())],
+    def _open_nursery(self) -> None:
+        self._raising, theirs = socket.socketpair()
+        self._raising.settimeout(START_TIMEOUT)
+        environment = {"GRPC_VERBOSITY": "NONE", **os.environ}
+        if self._threads is not None:
+            environment |= {name: str(self._threads) for name in THREAD_VARIABLES if name not in os.environ}
+        self._nursery = subprocess.Popen(
+            [sys.executable, "-m", "xbcompute.simulate.nursery", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -114,6 +127,21 @@ class ProcessNodes:
             env=environment,
         )
         theirs.close()
+
+    def _spawn(self, party: PartyId) -> None:
+        assert self._raising is not None
+        ours, theirs = socket.socketpair()
+        ours.settimeout(START_TIMEOUT)
+        self._sockets[party] = ours
+        try:
+            socket.send_fds(self._raising, [b"\0"], [theirs.fileno()])
+            answer = self._raising.recv(PIDS.size, socket.MSG_WAITALL)
+        except OSError:
+            answer = b""
+        theirs.close()
+        if len(answer) != PIDS.size:
+            raise PeerError("node.start", f"the node of {party} did not start.", todo="Its log is in the state folder.")
+        self._processes[party] = ForeignProcess(PIDS.unpack(answer)[0])
 
     def _say(self, party: PartyId, body: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -141,7 +169,6 @@ class ProcessNodes:
     def kill(self, party: PartyId) -> None:
         """SIGKILL one node; its worker ends when its pipe closes."""
         self._processes[party].kill()
-        self._processes[party].wait()
 
     def pid(self, party: PartyId) -> int:
         """Process id of a node."""
@@ -154,11 +181,11 @@ class ProcessNodes:
         for sock in self._sockets.values():
             sock.close()
         for process in self._processes.values():
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.end(STOP_TIMEOUT)
+        if self._raising is not None:
+            self._raising.close()
+        if self._nursery is not None:
+            self._nursery.wait()
         self._log.close()
 
 
