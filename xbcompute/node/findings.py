@@ -122,8 +122,11 @@ class Findings:
     def _differences(self, study: Study, people: bytes) -> dict[str, int]:
         """By how many people the population differs from that of each earlier opening of the dataset."""
         differences: dict[str, int] = {}
+        known: dict[str, int] = {digest_bytes(people): 0}
         for opening in self._store.openings.openings(study.study.data.dataset):
-            differ = difference_up_to(people, opening.people, DIFFERENCE_CAP)
+            if opening.population not in known:
+                known[opening.population] = difference_up_to(people, opening.people, DIFFERENCE_CAP)
+            differ = known[opening.population]
             differences[opening.study] = min(differ or DIFFERENCE_CAP, differences.get(opening.study, DIFFERENCE_CAP))
         return differences
 
