@@ -183,12 +183,17 @@ def check_signed(
 
 
 def check(plan: Plan, approvals: Iterable[Approved], now: dt.datetime, party: str) -> ApprovalResult:
-    """What the approvals of ``party`` add to the plan at ``now``: nothing, HOLD with unsigned roles, or DENY."""
+    """What the approvals of ``party`` add to the plan at ``now``: nothing, HOLD with unsigned roles, or DENY.
+
+    Approvals for other outputs are none where no role has to sign, and where a rule waits for a ruling first.
+    """
     member = plan.parties[party]
     mine = [approval for approval in approvals if approval.party == party and approval.study == plan.study_id]
     wide = [approval for approval in mine if _wide(approval, plan)]
     covering = [approval for approval in wide if approval.covers(now)]
-    if mine and not covering:
+    decisive = bool(member.required_roles) and not any(other.hold_roles for other in plan.parties.values())
+    other_outputs = not wide and any(a.purpose == plan.purpose and a.covers(now) for a in mine)
+    if mine and not covering and (decisive or not other_outputs):
         note = Note("X02", *_dates(now)) if wide else Note("X01", *_lacking(mine, plan))
         return ApprovalResult(Verdict.DENY, _unsigned(member.required_roles, ()), (note,))
     unsigned = _unsigned(member.required_roles, covering)

@@ -90,6 +90,12 @@ def join_schema(
         InputError: naming holder, column and level for the first disagreement, missing column, missing bound,
             condition that does not fit or derivation that leaves its domain.
     """
+    if study.study.partition == "vertical":
+        raise InputError(
+            "schema.partition",
+            f"study '{study.id}' is vertical: its parties hold different columns, and no engine here carries that.",
+            todo="A vertical study can be decided ('xbcompute policy decide'); only horizontal ones run.",
+        )
     if set(facts) != {holder.id for holder in holders} or not holders:
         wrong = sorted(set(facts) ^ {holder.id for holder in holders})
         raise InputError("schema.holders", f"column facts and holders differ: {', '.join(wrong) or 'no holder'}.")

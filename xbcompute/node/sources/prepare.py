@@ -20,6 +20,7 @@ from xbcompute.node.sources.opening import BUDGET, Source, open_source
 from xbcompute.node.sources.rows import CachedRows, StreamedRows, read_only
 from xbcompute.node.sources.sql import condition, derived, number, subject, typed
 from xbcompute.specs.derive import derivation_order
+from xbcompute.specs.load import no_column
 from xbcompute.specs.schema import column_facts, join_schema
 from xbcompute.specs.site import Dataset
 from xbcompute.specs.study import Derivation, Study
@@ -168,7 +169,7 @@ def prepare(source: Source, dataset: Dataset, study: Study, schema: Schema, *, b
         RefusedError: two analyses' populations differ by fewer people than the minimum cell.
     """
     names = _names(study, schema, dataset)
-    cached = _make_base(source, dataset, names, schema, budget)
+    cached = _make_base(source, dataset, names, budget)
     _check_rows(source, dataset)
     _check_values(source, dataset, names)
     analysis_columns = [analysis.columns_used() for analysis in study.analysis]
@@ -187,15 +188,33 @@ def prepare(source: Source, dataset: Dataset, study: Study, schema: Schema, *, b
 def count_people(dataset: Dataset, base: Path, study: Study, *, party: PartyId = PartyId("this party")) -> int:  # noqa: B008 - a name, not state
     """Distinct subjects in the study's population at this holder, for the counts policy needs before a run.
 
+    In a vertical study that is everybody in the dataset: each of them takes part in the linkage.
+
     Raises:
         InputError: as :func:`prepare`, and for a study that does not fit this dataset.
     """
+    if study.study.partition == "vertical":
+        return _count_everybody(dataset, base, study, party)
     holder = Party(party, Jurisdiction(dataset.origin), party, frozenset({"holder"}))
     facts = {party: column_facts(dataset, study.source_columns())}
     schema = join_schema(study, facts, [holder], Limits(cell_min=1))
     with open_source(dataset, base) as source:
         prepared = prepare(source, dataset, study, schema)
         return int(prepared.n_people)
+
+
+def _count_everybody(dataset: Dataset, base: Path, study: Study, party: PartyId) -> int:
+    own = tuple(name.removeprefix(f"{party}.") for name in study.source_columns() if name.startswith(f"{party}."))
+    for name in own:
+        if name not in dataset.columns:
+            raise no_column(party, dataset.id, name)
+    names = Names({name: f"v{position}" for position, name in enumerate(own)}, own, ())
+    with open_source(dataset, base) as source:
+        _make_base(source, dataset, names, BUDGET)
+        _check_rows(source, dataset)
+        _check_values(source, dataset, names)
+        (people,) = source.one("SELECT count(DISTINCT s) FROM base")
+        return int(people)
 
 
 def all_present(columns: Sequence[str], sql: Mapping[str, str]) -> str:
@@ -218,7 +237,7 @@ def _names(study: Study, schema: Schema, dataset: Dataset) -> Names:
     return Names({name: f"v{position}" for position, name in enumerate(every)}, registered, steps)
 
 
-def _make_base(source: Source, dataset: Dataset, names: Names, schema: Schema, budget: int) -> bool:
+def _make_base(source: Source, dataset: Dataset, names: Names, budget: int) -> bool:
     """Make ``base``: subject and typed registered columns, as a table if it fits the budget, else as a view."""
     select = f"SELECT {', '.join(_base_columns(source, dataset, names))} FROM {source.relation}"
     fits = budget // (8 * (len(names.sql) + 4))  # the subject as text and DuckDB's own copy count for four
