@@ -69,6 +69,8 @@ SITE: tuple[tuple[str, type[Spec]], ...] = (
     ("[[dataset]]", site.Dataset),
     ("[[dataset]] export_control", site.ExportControl),
     ("[[dataset]] consent", site.Consent),
+    ("[[dataset]] derived", site.Derived),
+    ("[[dataset.event]]", site.GradeEvent),
     ("[dataset.columns.NAME]", site.ColumnSpec),
     ("[[evidence]]", site.Evidence),
     ("[[approval]]", site.Approval),

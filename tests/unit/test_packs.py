@@ -14,6 +14,7 @@ from tests.support.policies import HEALTH, NOW, hospitals
 from xbcompute.core.errors import InputError, IntegrityError
 from xbcompute.core.grades import Grade
 from xbcompute.core.parties import PartyId
+from xbcompute.policy.circumstances import Circumstances
 from xbcompute.policy.facts import gather, grade_dataset
 from xbcompute.policy.folder import requests
 from xbcompute.policy.request import People
@@ -43,7 +44,7 @@ NEVER = re.compile(
 
 
 def test_the_packs_of_the_first_release() -> None:
-    assert shipped_pack_ids() == ("aviation", "biomed", "cn", "general", "sg")
+    assert shipped_pack_ids() == ("aviation", "biomed", "cn", "general", "sandbox", "sg", "suzhou-ftz")
     assert {loaded.pack.version for loaded in PACKS} == {"2026.11"}
 
 
@@ -205,7 +206,7 @@ def test_rules_may_ask_exactly_what_is_gathered() -> None:
     built = requests(folder, dict.fromkeys(map(PartyId, folder.sites), 1), dict.fromkeys(folder.sites, NOW))
     request = built[PartyId("su-a")]
     graded = grade_dataset(request.dataset, "biomed", "su-a")
-    facts = gather(request, graded, topology(folder.study, folder.federation), People())
+    facts = gather(request, graded, topology(folder.study, folder.federation), People(), Circumstances().facts())
     assert set(facts) | {"output"} == set(FACTS)
     kinds = {"text": str, "flag": bool, "count": int, "grade": Grade}
     assert all(type(value) is kinds[FACTS[name]] for name, value in facts.items())

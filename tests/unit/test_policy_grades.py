@@ -167,6 +167,7 @@ def test_the_same_data_were_it_not_important() -> None:
         "grade": Grade.G4,
         "pi_grade": Grade.G4,
         "important": "none",
+        "important_by_volume": False,
         "export_control": "none",
         "pi": "x",
     }

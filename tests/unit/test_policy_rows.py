@@ -176,13 +176,24 @@ def test_noise_on_public_data_is_not_replaced_by_none() -> None:
     assert "NOISE" in with_rules(draft.decide())
 
 
-@pytest.mark.parametrize("prefer", [[], ["federated-plain"]])
-def test_plain_updates_of_patients_are_refused(prefer: list[str]) -> None:
+def test_plain_updates_of_patients_are_refused() -> None:
     draft = hospitals(analyses=[TRAIN])
-    draft.study["study"]["protocol"] = {"prefer": prefer}
+    draft.study["study"]["protocol"] = {"prefer": ["federated-plain"]}
     decision = draft.decide()
     assert decision["verdict"] == "DENY"
     assert {"B12", "C4.6"} <= with_rules(decision)
+
+
+@pytest.mark.parametrize("prefer", [[], ["federated-plain", "federated"]])
+def test_models_without_noise_wait_for_a_ruling(prefer: list[str]) -> None:
+    draft = hospitals(analyses=[TRAIN])
+    draft.study["study"]["protocol"] = {"prefer": prefer}
+    for site in draft.sites.values():
+        site["approval"][0]["outputs"].append("model_secagg")
+        site["approval"][0]["roles"].append("EX")
+    decision = draft.decide()
+    assert (decision["verdict"], decision["required_evidence"]) == ("HOLD", ["RULING_EX"])
+    assert "B11" in with_rules(decision)
 
 
 def test_coded_data_is_counted_as_sensitive() -> None:
@@ -477,13 +488,6 @@ def test_the_sandbox_is_for_public_data_only(keys: dict[str, Any]) -> None:
     draft = hospitals(keys=keys)
     draft.study["study"]["sandbox"] = True
     assert "SANDBOX" in with_rules(draft.decide())
-
-
-def test_technicians_personal_data_has_no_row_yet() -> None:
-    draft = fleets().all_datasets(pi="personal", state_organ_data=False)
-    decision = draft.decide()
-    assert decision["verdict"] == "DENY"
-    assert "NO-RULE" in with_rules(decision)
 
 
 def test_a_purpose_outside_the_packs_list_is_refused() -> None:

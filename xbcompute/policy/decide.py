@@ -53,6 +53,7 @@ class Plan(Spec):
     study: str
     federation: str
     purpose: str
+    sandbox: bool
     outputs: tuple[str, ...]
     protocol: str | None
     card_version: str | None
@@ -132,6 +133,7 @@ def join(
         study=study.digest,
         federation=federation.id,
         purpose=study.study.purpose,
+        sandbox=study.study.sandbox,
         outputs=outputs(study, card.family if card else "P2"),
         protocol=card.id if card else None,
         card_version=card.version if card else None,

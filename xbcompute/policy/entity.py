@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from xbcompute.policy import lists
 from xbcompute.policy.reasons import Note
 from xbcompute.policy.request import Request, general_pack
 from xbcompute.policy.topology import Topology
@@ -14,6 +15,7 @@ def listing(request: Request, parties: Topology) -> Iterator[Note]:
     """X03 for a party of a study across a border: listed, not expired (``until`` is exclusive), on no Art. 42 list."""
     if not parties.foreign_jurisdictions(request.party_spec.jurisdiction):
         return
+    yield from lists.partners(request, effective(request))
     entity, me = request.site.entity, request.party
     if entity.pipl42_listed:
         yield Note("X03", f"{me} 在第四十二条清单上", f"{me} is on a list under PIPL Art. 42")
@@ -29,7 +31,7 @@ def packs_in_order(request: Request, parties: Topology) -> Iterator[Note]:
     me, industry = request.party, request.study.study.industry
     for name in request.missing_packs:
         yield Note("X06", f"{me} 列出的策略包 {name} 不存在", f"{me} lists pack {name}, which does not exist")
-    laws = {loaded.pack.jurisdiction for loaded in request.packs}
+    laws = {loaded.pack.jurisdiction for loaded in request.packs if loaded.pack.zone is None}
     industries = {loaded.pack.industry for loaded in request.packs}
     if request.is_holder and request.party_spec.jurisdiction not in laws:
         law = request.party_spec.jurisdiction
@@ -84,6 +86,7 @@ def effective(request: Request) -> tuple[Pack, ...]:
             continue
         if not loaded.shipped and pack.id not in request.signers:
             rules = tuple(rule.model_copy(update={"covers": ()}) for rule in pack.rule)
-            pack = pack.model_copy(update={"rule": rules, "jurisdiction": None})
+            nothing: dict[str, object] = {"jurisdiction": None, "zone": None, "negative_list": (), "positive_list": ()}
+            pack = pack.model_copy(update={"rule": rules, **nothing})
         found.append(pack)
     return tuple(found)

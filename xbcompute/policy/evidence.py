@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from xbcompute.policy.topology import Topology
 from xbcompute.specs.site import Evidence
 from xbcompute.specs.study import Study
 
@@ -13,6 +14,8 @@ OWED_BY: Mapping[str, str] = {
     "CERT": "CN",
     "HGR_APPROVAL": "CN",
     "HGR_PRIOR_REPORT": "CN",
+    "HGR_SECURITY_REVIEW": "CN",
+    "HGR_TRIAL_FILING": "CN",
     "IRB_CN": "CN",
     "IRB_SG": "SG",
     "PIA": "CN",
@@ -91,6 +94,28 @@ def _texts(value: Any) -> Sequence[str] | None:
     if isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value):
         return tuple(value)
     return None
+
+
+def names(item: Evidence, study: Study, now: dt.datetime, foreign: Mapping[str, str], *, purpose: bool = True) -> bool:
+    """Whether the document is valid and itself names every foreign party and, unless told otherwise, the purpose."""
+    purposes, parties, _, _ = _stated(item)
+    named = set(foreign) <= parties and bool(foreign)
+    return (
+        item.covers(now)
+        and in_scope(item, study, foreign)
+        and named
+        and (not purpose or study.study.purpose in purposes)
+    )
+
+
+def narrow(evidence: Iterable[Evidence], study: Study, now: dt.datetime, foreign: Mapping[str, str]) -> frozenset[str]:
+    """Kinds of document that are valid at ``now`` but whose scope is narrower than the study (X10)."""
+    return frozenset(item.kind for item in evidence if item.covers(now) and not in_scope(item, study, foreign))
+
+
+def foreigners(parties: Topology, here: str) -> dict[str, str]:
+    """Ids and jurisdictions of the foreign parties that hold data or receive results."""
+    return {p.id: p.jurisdiction for p in (*parties.holders, *parties.receivers) if p.jurisdiction != here}
 
 
 def missing(

@@ -131,11 +131,18 @@ def _important(dataset: Dataset) -> str:
     return "suspected" if unknown or source != "none" or dataset.cn_grade == "important" else "none"
 
 
-def gather(request: Request, grading: Grading, topology: Topology, people: People) -> dict[str, Fact]:
-    """The facts of one holder's dataset, without ``output``; ``people`` include this job where it counts."""
+def gather(
+    request: Request, grading: Grading, topology: Topology, people: People, seen: Mapping[str, Fact]
+) -> dict[str, Fact]:
+    """The facts of one holder's dataset, without ``output``.
+
+    ``people`` include this job where it counts; ``seen`` are the facts of
+    :class:`~xbcompute.policy.circumstances.Circumstances`.
+    """
     dataset, header, entity = request.dataset, request.study.study, request.site.entity
     level = dataset.health_level
     return {
+        **seen,
         "ciio": entity.ciio if isinstance(entity.ciio, str) else str(entity.ciio).lower(),
         "cn_grade": dataset.cn_grade or "unknown",
         "core": grading.core,
@@ -147,6 +154,7 @@ def gather(request: Request, grading: Grading, topology: Topology, people: Peopl
         "has_pi": grading.pi_grade >= Grade.G3,
         "health_level": level if isinstance(level, int) else 0,
         "hgr": dataset.hgr or "none",
+        "holders": len(topology.holders),
         "important": grading.important,
         "industry": header.industry,
         "jurisdiction": request.party_spec.jurisdiction,
@@ -168,4 +176,10 @@ def gather(request: Request, grading: Grading, topology: Topology, people: Peopl
 
 def without_importance(facts: Mapping[str, Fact]) -> dict[str, Fact]:
     """The same data were it not (suspected) important: rules for G6 add to what these facts already ask for."""
-    return {**facts, "grade": facts["pi_grade"], "important": "none", "export_control": "none"}
+    return {
+        **facts,
+        "grade": facts["pi_grade"],
+        "important": "none",
+        "important_by_volume": False,
+        "export_control": "none",
+    }

@@ -11,16 +11,21 @@ from collections.abc import Iterable, Mapping
 from xbcompute.core.grades import Grade
 from xbcompute.policy import consent, entity, evidence
 from xbcompute.policy.carrying import carries, outputs
+from xbcompute.policy.circumstances import Circumstances, observe, summed
 from xbcompute.policy.counting import too_close
 from xbcompute.policy.facts import Grading, gather, grade_dataset, without_importance
+from xbcompute.policy.lists import card_outside_template, outside_template, templates
 from xbcompute.policy.reasons import Note, citations, explain
 from xbcompute.policy.request import Request, general_pack
-from xbcompute.policy.rules import Judgement, Needs, judge
+from xbcompute.policy.rules import Judgement, Needs, judge, smallest
 from xbcompute.policy.statement import NO_LIMITS, Finding, FindingLimits, LocalView, PackRef
 from xbcompute.policy.topology import Topology, refusals, topology
 from xbcompute.policy.verdict import Verdict
 from xbcompute.specs.card import Card
 from xbcompute.specs.pack import Pack, PathName
+
+DELTA_MAX = 1e-6
+"""The largest δ of a release that names a cap on ε."""
 
 __all__ = ["Finding", "FindingLimits", "LocalView", "PackRef", "find"]
 
@@ -87,21 +92,24 @@ class _Case:
         self.request = request
         self.parties = parties
         self.packs: tuple[Pack, ...] = entity.effective(request)
-        self.grading: Grading = grade_dataset(request.dataset, request.study.study.industry, request.party)
         here = request.party_spec.jurisdiction
-        abroad = parties.foreign_jurisdictions(here)
-        self.abroad = bool(abroad)
-        counts = here == "CN" and self.abroad and self.grading.pi_grade >= Grade.G3
-        self.after = request.counted + request.people if counts else request.counted
-        foreign: dict[str, str] = {
-            party.id: party.jurisdiction
-            for party in (*parties.holders, *parties.receivers)
-            if party.jurisdiction != here
-        }
+        self.abroad = bool(parties.foreign_jurisdictions(here))
+        foreign = evidence.foreigners(parties, here)
         self.holds = evidence.held(request.site.evidence, request.study, request.now, foreign)
+        self.narrow = evidence.narrow(request.site.evidence, request.study, request.now, foreign) - self.holds
         self.rulings = evidence.rulings(request.site.evidence, request.now)
-        self.facts = gather(request, self.grading, parties, self.after)
+        graded = grade_dataset(request.dataset, request.study.study.industry, request.party)
+        observed = observe(request, graded, parties, self.packs, holds=self.holds, outputs=outputs(request.study, "P2"))
+        self.grading: Grading = observed[0]
+        self.seen: Circumstances = observed[1]
+        counts = (
+            here == "CN" and self.abroad and self.grading.pi_grade >= Grade.G3 and self.seen.outbound_exit == "none"
+        )
+        self.after = request.counted + request.people if counts else request.counted
+        people = summed(request, self.after) if counts else self.after
+        self.facts = gather(request, self.grading, parties, people, self.seen.facts())
         self.important = self.grading.grade is Grade.G6
+        self.templates = templates(request, parties, self.packs)
         self.judged: dict[tuple[str, ...], tuple[Judgement, Judgement]] = {}
 
     def judgements(self, kinds: tuple[str, ...]) -> tuple[Judgement, Judgement]:
@@ -115,7 +123,9 @@ class _Case:
     def against(self, card: Card) -> tuple[Note, ...]:
         """Why the data, were it not important, cannot go by this card."""
         study = self.request.study
-        grade = self.grading.pi_grade if self.important else self.grading.grade
+        cleared = self.seen.licensed or self.seen.maintenance_only
+        relieved = self.important or (cleared and not self.grading.core)
+        grade = self.grading.pi_grade if relieved else self.grading.grade
         found: list[Note] = []
         if not carries(card, study):
             found.append(Note("CARD-CARRIES"))
@@ -130,6 +140,8 @@ class _Case:
             )
         )
         under, _ = self.judgements(outputs(study, card.family))
+        if card_outside_template(card, outputs(study, card.family), self.templates):
+            found.append(Note("TEMPLATE"))
         if under.denied:
             found.extend(Note(rule.id) for rule in under.matched if rule.verdict == "DENY")
         found.extend(Note("NO-RULE", *self._uncovered(under)) for _ in under.uncovered[:1] if not under.denied)
@@ -155,6 +167,7 @@ class _Case:
             *entity.listing(request, self.parties),
             *entity.packs_in_order(request, self.parties),
             *entity.purpose(request),
+            *outside_template(request, self.templates),
         ]
         against = {card.id: self.against(card) for card in request.cards}
         base = [card for card in request.cards if not against[card.id]]
@@ -175,9 +188,18 @@ class _Case:
         elif not admitted:
             verdict = max(verdict, Verdict.HOLD)
             notes.append(Note("NO-CARD"))
-        stops = [*entry, *self._noise(needs), *self._differencing(needs.cell_min), *self._operators(needs)]
+        stops = [
+            *entry,
+            *self._noise(needs),
+            *self._differencing(needs.cell_min),
+            *self._operators(needs),
+            *self._rows(needs),
+        ]
         if stops:
             verdict = Verdict.DENY
+        for note in self._budget(needs):
+            verdict = max(verdict, Verdict.HOLD)
+            stops.append(note)
         waiting = [rule for judgement in everything for rule in judgement.waiting]
         until = {kind for rule in waiting for kind in rule.until if kind not in self.holds}
         here = request.party_spec.jurisdiction
@@ -185,6 +207,8 @@ class _Case:
         if lacking:
             verdict = max(verdict, Verdict.HOLD)
             stops.append(Note("EVIDENCE", "、".join(lacking), ", ".join(lacking)))
+            excess = sorted(kind for text in lacking for kind in text.split(" or ") if kind in self.narrow)
+            stops.extend([Note("X10", "、".join(excess), ", ".join(excess))] if excess else [])
         notes = list(dict.fromkeys([*stops, *notes]))
         finding = Finding(
             party=request.party,
@@ -204,7 +228,7 @@ class _Case:
             holds=tuple(sorted(self.holds)),
             malicious_from=needs.malicious_from,
             committee_from=needs.committee_from,
-            important=self.important,
+            important=self.important and not self.seen.important_by_volume,
             cn_path=self._path(needs),
             export_posture=needs.posture if self.abroad else "not_export",
             rules=tuple(sorted({note.rule for note in notes})),
@@ -253,6 +277,8 @@ class _Case:
         cap = needs.epsilon_release
         if privacy is not None and cap is not None and privacy.epsilon > cap:
             yield Note("EPSILON", f"上限 {cap:g}", f"the cap is {cap:g}")
+        if privacy is not None and cap is not None and privacy.delta > DELTA_MAX:
+            yield Note("EPSILON", f"δ 的上限 {DELTA_MAX:g}", f"the cap of δ is {DELTA_MAX:g}")
 
     def _differencing(self, cell_min: int) -> Iterable[Note]:
         for earlier, difference in sorted(self.request.differences.items()):
@@ -265,15 +291,29 @@ class _Case:
             need = needs.operators_min
             yield Note("OPERATORS", f"需要 {need} 个，现有 {have} 个", f"{need} are needed, {have} take part")
 
+    def _rows(self, needs: Needs) -> Iterable[Note]:
+        people = self.request.people
+        have = max(self.request.dataset.rows_min or 0, people.sensitive + people.non_sensitive)
+        if have < needs.rows_per_contributor:
+            need = needs.rows_per_contributor
+            yield Note("ROWS", f"每方至少 {need} 行", f"at least {need} rows each")
+
+    def _budget(self, needs: Needs) -> Iterable[Note]:
+        privacy, cap = self.request.study.study.privacy, needs.epsilon_year
+        if privacy is not None and cap is not None and self.request.epsilon_spent + privacy.epsilon > cap:
+            yield Note("C4.8", f"每年上限 {cap:g}", f"the yearly cap is {cap:g}")
+
     def _limits(self, needs: Needs) -> FindingLimits:
         chosen = self.request.site.site.cell_scope or "holder"
+        years = smallest([needs.retention_years, *(entry.retention_years for entry in self.templates)])
+        retention = None if years is None else int(years)
         return FindingLimits(
             cell_min=needs.cell_min,
             cell_scope="holder" if needs.holder_cells else chosen,
             model_rules=self.grading.grade > Grade.G1,
             epsilon_release=needs.epsilon_release,
             epsilon_year=needs.epsilon_year,
-            retention_years=needs.retention_years,
+            retention_years=retention,
         )
 
     def _path(self, needs: Needs) -> PathName:

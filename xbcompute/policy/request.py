@@ -39,6 +39,7 @@ class Request:
     parties signed each pack (by id). ``people`` are the persons this job would count at this party, ``counted`` those
     counted before in this calendar year. ``differences``: for each earlier opening of the same dataset, the number of
     persons by which the populations differ. ``noise_kinds``: analysis kinds for which a noise mechanism is built.
+    ``epsilon_spent``: ε of this dataset in this calendar year.
     """
 
     study: Study
@@ -52,6 +53,7 @@ class Request:
     counted: People = People()
     differences: Mapping[str, int] = field(default_factory=dict)
     noise_kinds: frozenset[str] = frozenset()
+    epsilon_spent: float = 0.0
     cards: tuple[Card, ...] = field(default_factory=shipped_cards)
 
     @property

@@ -29,6 +29,7 @@ class Needs:
     malicious_from: int | None = None
     committee_from: int | None = None
     operators_min: int = 0
+    rows_per_contributor: int = 0
     noise: bool = False
     cell_min: int = 1
     holder_cells: bool = False
@@ -49,6 +50,7 @@ class Needs:
             malicious_from=requires.malicious_from,
             committee_from=requires.committee_from,
             operators_min=requires.operators_min or 0,
+            rows_per_contributor=requires.rows_per_contributor or 0,
             noise=requires.noise,
             cell_min=requires.cell_min or 1,
             holder_cells=requires.cell_scope == "holder",
@@ -73,6 +75,7 @@ class Needs:
             malicious_from=_least(part.malicious_from for part in parts),
             committee_from=_least(part.committee_from for part in parts),
             operators_min=max((part.operators_min for part in parts), default=0),
+            rows_per_contributor=max((part.rows_per_contributor for part in parts), default=0),
             noise=any(part.noise for part in parts),
             cell_min=max((part.cell_min for part in parts), default=1),
             holder_cells=any(part.holder_cells for part in parts),
@@ -136,8 +139,10 @@ def judge(packs: Iterable[Pack], facts: Facts, outputs: Iterable[str], evidence:
 
 
 def _applies(pack: Pack, facts: Facts) -> bool:
-    here: Mapping[str, object] = {"jurisdiction": pack.jurisdiction, "industry": pack.industry}
-    return all(wanted is None or wanted == facts[name] for name, wanted in here.items())
+    """Jurisdiction, zone and industry fit; medical data of crews is judged by the rows of biomedicine too (A10)."""
+    here: Mapping[str, object] = {"jurisdiction": pack.jurisdiction, "zone": pack.zone}
+    fits = pack.industry in (None, facts["industry"]) or (pack.industry == "biomed" and facts["crew_medical"] is True)
+    return fits and all(wanted is None or wanted == facts[name] for name, wanted in here.items())
 
 
 def _said(rule: Rule, waiting: tuple[Rule, ...]) -> Verdict:

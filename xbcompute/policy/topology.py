@@ -113,6 +113,10 @@ def refusals(
         found.append("CARD-PARTIES")
     if need.contributors_max is not None and len(parties.holders) > need.contributors_max:
         found.append("CARD-PARTIES")
+    if card.family == "P7":
+        found.append("C4.5")
+    if card.family == "P8" and not card.on_shares:
+        found.append("C4.7")
     if card.on_shares:
         found.extend(_share_refusals(card, parties, origin=origin, private=private, rulings=rulings))
     return tuple(dict.fromkeys(found))

@@ -71,6 +71,7 @@ def decision_json(
         "citations": [*(name for name in cited if name != PROJECT_RULE), *(n for n in cited if n == PROJECT_RULE)],
         "reasons": [{"rule": r.rule, "zh": r.zh, "en": r.en, "mark": r.mark} for r in reasons],
         "outputs": list(plan.outputs),
+        "watermark": "sandbox" if plan.sandbox else None,
         "unmet": {name: list(rules) for name, rules in plan.unmet.items()},
         "by_party": {party: _party(plan, approvals, views, party) for party in plan.parties},
         "packs": [{"id": p.id, "version": p.version, "sha256": p.sha256} for p in plan.packs],

@@ -26,6 +26,7 @@ from xbcompute.core.errors import InputError, IntegrityError
 from xbcompute.core.grades import Grade
 from xbcompute.specs.base import Count, Flag, Identifier, Name, Number, Positive, Spec, parse, read_toml
 from xbcompute.specs.federation import JurisdictionCode, PackPin
+from xbcompute.specs.lists import BilateralTemplate, CatalogueEntry, NegativeList, PartnerEntry, Pilot, PositiveEntry
 from xbcompute.specs.shipped import packs as packs_folder
 from xbcompute.specs.wording import Family, GradeName, Mark, Wording
 
@@ -41,7 +42,9 @@ FACTS: Mapping[str, FactKind] = {
     "ciio": "text",
     "cn_grade": "text",
     "core": "flag",
+    "crew_medical": "flag",
     "cross_border": "flag",
+    "derived": "text",
     "export_control": "text",
     "flows_to_cn": "flag",
     "flows_to_sg": "flag",
@@ -49,18 +52,31 @@ FACTS: Mapping[str, FactKind] = {
     "has_pi": "flag",
     "health_level": "count",
     "hgr": "text",
+    "hgr_cleared": "flag",
+    "hgr_review": "text",
+    "holders": "count",
+    "identity_used": "flag",
     "important": "text",
+    "important_by_volume": "flag",
     "industry": "text",
     "jurisdiction": "text",
+    "licensed": "flag",
+    "maintenance_only": "flag",
     "minors_under14": "flag",
+    "occurrence": "flag",
     "operators": "count",
     "origin": "text",
+    "outbound_exit": "text",
     "output": "text",
     "people_non_sensitive": "count",
     "people_sensitive": "count",
+    "people_summed": "flag",
+    "period_ends": "flag",
     "pi": "text",
     "pi_grade": "grade",
+    "positive_listed": "flag",
     "purpose": "text",
+    "regrade_due": "flag",
     "sandbox": "flag",
     "sg_class": "text",
     "special_disease": "flag",
@@ -168,6 +184,7 @@ class Requires(Spec):
 
     ``evidence``: each entry is one kind or alternatives, ``"SC_FILING or CERT"``. ``malicious_from`` and
     ``committee_from``: the number of people (sum of the holders' ``rows_max``) from which they apply.
+    ``rows_per_contributor``: rows (people, where they are counted) that each holder must bring.
     ``consent``: ``needed``, or ``if_declared`` (a consent that is declared must cover the study).
     """
 
@@ -175,6 +192,7 @@ class Requires(Spec):
     malicious_from: Count | None = None
     committee_from: Count | None = None
     operators_min: Count | None = None
+    rows_per_contributor: Count | None = None
     noise: Flag = False
     cell_min: Positive | None = None
     cell_scope: Literal["holder"] | None = None
@@ -239,7 +257,7 @@ class Citation(Spec):
 
 
 class Pack(Spec):
-    """One file of rules. ``jurisdiction`` and ``industry`` say where its rules apply; absent: everywhere."""
+    """One file of rules. ``jurisdiction``, ``zone`` and ``industry`` say where its rules apply; absent: everywhere."""
 
     id: Identifier
     version: Name
@@ -248,8 +266,15 @@ class Pack(Spec):
     status: Literal["draft", "in_force"]
     effective: dt.date
     jurisdiction: JurisdictionCode | None = None
+    zone: Name | None = None
     industry: Identifier | None = None
     purposes: tuple[Name, ...] = ()
+    negative_list: tuple[NegativeList, ...] = ()
+    positive_list: tuple[PositiveEntry, ...] = ()
+    catalogue: tuple[CatalogueEntry, ...] = ()
+    partner: tuple[PartnerEntry, ...] = ()
+    template: tuple[BilateralTemplate, ...] = ()
+    pilot: tuple[Pilot, ...] = ()
     citation: tuple[Citation, ...] = ()
     rule: Annotated[tuple[Rule, ...], Field(min_length=1)]
 
@@ -258,6 +283,13 @@ class Pack(Spec):
         if self.format > PACK_FORMAT:
             raise PydanticCustomError("format", "pack format is newer than this release knows")
         known = {citation.id for citation in self.citation} | {PROJECT_RULE}
+        lists: list[NegativeList | PositiveEntry | CatalogueEntry]
+        lists = [*self.negative_list, *self.positive_list, *self.catalogue]
+        for entry in lists:
+            if entry.cites not in known:
+                raise PydanticCustomError(
+                    "cites", "a list cites '{name}', which no [[citation]] states", {"name": entry.cites}
+                )
         seen: set[str] = set()
         for rule in self.rule:
             if rule.id in seen:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from xbcompute.specs.base import Count, Flag, Identifier, Moment, Name, Number, Positive, Sha256Text, Spec, Text, Window
+from xbcompute.specs.wording import GradeName
 
 Scope = Annotated[str, Field(min_length=1)] | tuple[str, ...] | dict[str, Any]
 
@@ -37,6 +38,7 @@ class Entity(Spec):
     listed_partner_until: Moment | None = None
     pipl42_listed: Flag = False
     counted_this_year: Counted = Counted()
+    same_purpose_this_year: dict[Name, Counted] = Field(default_factory=dict)
 
 
 class ColumnSpec(Spec):
@@ -65,10 +67,27 @@ class ColumnSpec(Spec):
 
 
 class ExportControl(Spec):
-    """Export-control state under each law."""
+    """Export-control state under each law. ``maintenance_only``: listed technology kept strictly for the maintenance or
+    repair of goods that were lawfully exported.
+    """
 
     cn: Literal["none", "listed", "unknown"]
     sg: Literal["none", "listed", "unknown"]
+    maintenance_only: Flag = False
+
+
+class Derived(Spec):
+    """What derived data was made from; its grade is inherited unless a named approver lowered it."""
+
+    grade: GradeName
+    lowered_by: Name | None = None
+
+
+class GradeEvent(Spec):
+    """Something after which a dataset is graded anew."""
+
+    kind: Literal["catalogue_change", "merge", "reidentification"]
+    at: Moment
 
 
 class Consent(Spec):
@@ -108,6 +127,9 @@ class Dataset(Spec):
     ) = None
     consent: Consent | None = None
     retention_until: Moment | None = None
+    derived: Derived | None = None
+    graded_at: Moment | None = None
+    event: tuple[GradeEvent, ...] = ()
     columns: Annotated[dict[str, ColumnSpec], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -132,6 +154,7 @@ class Evidence(Window):
     purposes: tuple[Name, ...] = ()
     countries: tuple[Name, ...] = ()
     basis: Name | None = None
+    shared_use: Flag = False
     file_sha256: Sha256Text | None = None
 
 
