@@ -69,7 +69,7 @@ def test_everything_shipped_lies_inside_the_installed_package(installed: Path, f
     assert Path(facts["protocols"]) == package / "_shipped" / "protocols"
     assert Path(facts["demo"]) == package / "_shipped" / "examples" / "biomed" / "gbsg2"
     assert {"masked-sum", "clear-aggregate"} <= set(facts["cards"])
-    assert {"general", "cn", "sg", "biomed", "aviation"} == set(facts["packs"])
+    assert facts["packs"] == sorted(file.stem for file in (ROOT / "xbcompute/policy/packs").glob("*.toml"))
 
 
 def test_the_same_cards_as_in_the_checkout(facts: dict[str, Any]) -> None:
