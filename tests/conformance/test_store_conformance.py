@@ -381,8 +381,10 @@ class TestStudies:
         name = digest({"study": study, "plan": plan})
         store.applications.add_application(name, study=study, plan=plan)
         store.applications.add_application(name, study=study, plan=plan)
-        with pytest.raises(IntegrityError, match="another study or plan"):
-            store.applications.add_application(name, study=study, plan={})
+        with pytest.raises(IntegrityError, match="another study"):
+            store.applications.add_application(name, study={}, plan=plan)
+        plan |= {"verdict": "PERMIT_WITH_CONDITIONS"}  # a document came: the application is the same
+        store.applications.add_application(name, study=study, plan=plan)
         approvals = [{"role": role, "signature": "00"} for role in ("DS", "DPO", "DS")]
         made = [store.applications.add_approval(name, approval) for approval in approvals]
         assert made[0] == made[2] == digest(approvals[0])

@@ -51,7 +51,12 @@ listed_partner_until = 2099-01-01
 id = "ana"
 certificate = "ana.crt"
 signing_key = "{user_key}"
-roles = ["AP"]
+roles = ["AP", "DS"]
+[[user]]
+id = "bo"
+certificate = "bo.crt"
+signing_key = "{second_key}"
+roles = ["DPO"]
 [[dataset]]
 id = "open"
 source = "open.csv"
@@ -76,10 +81,10 @@ bounds = [0, 400]
 """
 
 
-def xbc(*arguments: str | Path) -> dict[str, Any]:
-    """A command that must succeed, run in this process to save its start; the nodes are processes of their own."""
+def xbc(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    """A command, run in this process to save its start; the nodes are processes of their own."""
     done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
-    assert done.exit_code == 0, (arguments, done.output)
+    assert done.exit_code == code, (arguments, done.output)
     body: dict[str, Any] = json.loads(done.stdout)
     return body
 
@@ -100,13 +105,19 @@ def lay_out(root: Path) -> dict[str, int]:
         (home / "certs").mkdir(parents=True)
         made = xbc("keys", "new", home / "identity.pem", "--federation", "open-pilot", "--name", party)
         user = xbc("keys", "new", home / "ana.pem", "--federation", "open-pilot", "--name", f"{party}.ana")
+        second = xbc("keys", "new", home / "bo.pem", "--federation", "open-pilot", "--name", f"{party}.bo")
         federation.append(
             f'[[party]]\nid = "{party}"\njurisdiction = "{law}"\nroles = ["holder", "recipient"]\n'
             f'address = "127.0.0.1:{ports[party]}"\ncertificate = "certs/{party}.crt"\n'
             f'signing_key = "{made["signing_key"]}"\n'
         )
-        text = SITE.format(party=party, law=law.lower(), origin=law, user_key=user["signing_key"])
-        (home / "site.toml").write_text(text)
+        head, dataset = SITE.format(
+            party=party, law=law.lower(), origin=law, user_key=user["signing_key"], second_key=second["signing_key"]
+        ).split("[[dataset]]")
+        coded = (
+            dataset.replace('"open"', '"coded"').replace('pi = "none"', 'pi = "anonymised"').replace("= 1\n", "= 2\n")
+        )
+        (home / "site.toml").write_text("[[dataset]]".join([head, dataset, coded]))
         (home / "open.csv").write_text("id,x\n" + "".join(f"p{i},{i * 1.5}\n" for i in ROWS[party]))
         signed = xbc("policy", "sign", *PACKS, "--identity", home / "identity.pem", "--party", party)
         for entry in signed["pack"]:
@@ -184,6 +195,35 @@ def test_a_study_through_real_nodes(nodes: tuple[Path, dict[str, int]], tmp_path
 
 
 @pytest.mark.processes
+def test_a_study_is_held_until_every_site_has_signed(nodes: tuple[Path, dict[str, int]]) -> None:
+    root, ports = nodes
+    wait_linked(root, ports)
+    text = STUDY.replace('dataset = "open"', 'dataset = "coded"').replace("open-heights", "coded-heights")
+    (root / "coded.toml").write_text(text)
+
+    def at(party: str, user: str) -> list[str | Path]:
+        home = root / party
+        address = f"127.0.0.1:{ports[party]}"
+        return ["--node", address, "--identity", home / f"{user}.pem", "--certificate", home / "certs" / f"{party}.crt"]
+
+    held = xbc("study", "run", root / "coded.toml", *at("suzhou-lab", "ana"), code=4)
+    assert held["error"]["code"] == "policy.hold"
+    decision = xbc("study", "explain", root / "coded.toml", *at("suzhou-lab", "ana"), code=4)
+    assert decision["required_roles"] == ["DPO", "DS"]
+    window = ["--from", "2020-01-01", "--to", "2090-01-01"]
+    for party in PARTIES:
+        for user, role in (("ana", "DS"), ("bo", "DPO")):
+            words = [decision["application"], *at(party, user), "--user", user, "--role", role]
+            assert xbc("approve", *words, *window)["role"] == role
+    refused = xbc(
+        "approve", decision["application"], *at("sg-lab", "bo"), "--user", "bo", "--role", "DS", *window, code=6
+    )
+    assert refused["error"]["code"] == "approval.role"
+    body = xbc("study", "run", root / "coded.toml", *at("suzhou-lab", "ana"))
+    assert body["results"]["d"]["all"]["x"]["n"] == sum(map(len, ROWS.values()))
+
+
+@pytest.mark.processes
 def test_a_party_that_is_no_recipient_gets_the_status_only(nodes: tuple[Path, dict[str, int]]) -> None:
     root, ports = nodes
     wait_linked(root, ports)
@@ -208,7 +248,7 @@ def test_a_real_node_refuses_what_is_for_simulation(nodes: tuple[Path, dict[str,
     root, _ = nodes
     home = tmp_path / "node"
     home.mkdir()
-    for name in ("identity.pem", "federation.toml", "ana.crt", "site.toml"):
+    for name in ("identity.pem", "federation.toml", "ana.crt", "bo.crt", "site.toml"):
         (home / name).write_bytes((root / "sg-lab" / name).read_bytes())
     (home / "identity.pem").chmod(0o600)
     (home / "certs").symlink_to(root / "sg-lab" / "certs")

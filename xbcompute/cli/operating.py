@@ -89,9 +89,53 @@ def study_run(
         run_study(file, address, identity=identity, certificate=certificate, out=out, as_json=as_json)
 
 
+def explain_study(
+    file: Annotated[Path, typer.Argument(help="study.toml, or a folder that has one.")],
+    address: Annotated[str, typer.Option("--node", help="host:port of the lead's node, which is yours.")],
+    identity: IdentityFile,
+    certificate: NodeCertificate,
+    as_json: JsonFlag = False,
+) -> None:
+    """The decision on a study from your running node; every party's node then knows the application."""
+    from xbcompute.cli.serving import explain_at_node
+
+    with ending(as_json):
+        raise typer.Exit(explain_at_node(file, address, identity=identity, certificate=certificate, as_json=as_json))
+
+
+def approve_application(
+    *,
+    application: Annotated[str, typer.Argument(help="The application's digest, as node status shows it.")],
+    address: Annotated[str, typer.Option("--node", help="host:port of your party's node.")],
+    identity: IdentityFile,
+    certificate: NodeCertificate,
+    user: Annotated[str, typer.Option(help="Your id under [[user]] in site.toml.")],
+    role: Annotated[str, typer.Option(help="The role you sign in: DS, DPO, EC-IRB, LG, XC, CP, EX.")],
+    start: Annotated[str, typer.Option("--from", help="First moment it holds, ISO 8601.")],
+    end: Annotated[str, typer.Option("--to", help="First moment it no longer holds.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Approve a study in one role: sign its application and hand the signature to your node."""
+    from xbcompute.cli.serving import approve
+
+    with ending(as_json):
+        approve(
+            application,
+            address,
+            identity=identity,
+            certificate=certificate,
+            user=user,
+            role=role,
+            window=(start, end),
+            as_json=as_json,
+        )
+
+
 def add_to(app: typer.Typer, *, policy: typer.Typer, study: typer.Typer) -> None:
     """Add these commands to the command line and its groups."""
     app.add_typer(node, name="node")
     app.add_typer(keys, name="keys")
     policy.command("sign")(policy_sign)
     study.command("run")(study_run)
+    study.command("explain")(explain_study)
+    app.command("approve")(approve_application)

@@ -106,8 +106,82 @@ def node_status(address: str, *, identity: Path, certificate: Path, as_json: boo
     )
     for party, up in status["links"].items():
         console.print(f"  {party}: {'linked' if up else 'no link'}", markup=False)
+    for entry in status["applications"]:
+        console.print(f"  application {entry['application']}", markup=False)
+        text = f"{entry['study']}, {entry['purpose']}, {', '.join(entry['outputs'])}, {entry['protocol']}"
+        console.print(f"    {text}: {entry['verdict']}", markup=False)
+        signed, roles = ", ".join(entry["signed"]) or "nobody", ", ".join(entry["required_roles"]) or "nobody"
+        console.print(f"    must sign: {roles}; has signed: {signed}", markup=False)
     for session, state in status["sessions"].items():
         console.print(f"  session {session}: {state}", markup=False)
+
+
+def approve(
+    application: str,
+    address: str,
+    *,
+    identity: Path,
+    certificate: Path,
+    user: str,
+    role: str,
+    window: tuple[str, str],
+    as_json: bool,
+) -> None:
+    """Sign an application in one role, as the node describes it, and hand the signature in."""
+    from xbcompute.client.connect import connect
+    from xbcompute.policy.approvals import SignedApproval
+    from xbcompute.specs.base import parse
+    from xbcompute.specs.site import Approval
+
+    signer = Identity.load(identity)
+    with connect(address, identity=identity, certificate=certificate) as node:
+        status = node.status()
+        known = {entry["application"]: entry for entry in status["applications"]}
+        if application not in known:
+            raise InputError(
+                "application.unknown",
+                f"the node of {status['party']} knows no application {application}.",
+                todo="See xbcompute node status; a lead proposes one by explaining its study.",
+            )
+        asked = known[application]
+        body = {key: asked[key] for key in ("study", "purpose", "outputs")}
+        approval = parse(Approval, {**body, "roles": [role], "from": window[0], "to": window[1]}, "the approval")
+        signed = SignedApproval.sign(
+            key=signer.signing_key,
+            party=status["party"],
+            user=user,
+            role=role,
+            application=application,
+            approval=approval,
+        )
+        node.approve(signed)
+    if as_json:
+        print_json({"application": application, "role": role, "approval": signed.plain()})
+        return
+    console = make_console()
+    console.print(f"{status['party']}: {user} approved study '{asked['study']}' as {role}:", markup=False)
+    console.print(f"  purpose {asked['purpose']}, outputs {', '.join(asked['outputs'])}", markup=False)
+    console.print(f"  by {asked['protocol']}, from {window[0]} until before {window[1]}", markup=False)
+
+
+def explain_at_node(file: Path, address: str, *, identity: Path, certificate: Path, as_json: bool) -> int:
+    """Show the decision of a running node; the exit code of its verdict."""
+    from xbcompute.cli.deciding import EXIT
+    from xbcompute.cli.render import decision_view
+    from xbcompute.client.connect import connect
+    from xbcompute.client.study import Study
+    from xbcompute.policy.verdict import Verdict
+
+    study = Study.load(file)
+    with connect(address, identity=identity, certificate=certificate) as node:
+        decision = node.explain(study)
+    if as_json:
+        print_json(dict(decision))
+    else:
+        console = make_console()
+        console.print(decision_view(decision))
+        console.print(f"application {decision['application']}", markup=False)
+    return EXIT[Verdict(decision.verdict)]
 
 
 def run_study(file: Path, address: str, *, identity: Path, certificate: Path, out: Path | None, as_json: bool) -> None:

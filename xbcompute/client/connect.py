@@ -9,7 +9,9 @@ from typing import Any, Self
 from xbcompute.client.results import Decision, Run
 from xbcompute.client.session import Caller, Progress, explained, followed, in_order
 from xbcompute.client.study import Study
+from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import InputError, RefusedError
+from xbcompute.policy.approvals import SignedApproval
 
 
 class Connection:
@@ -58,6 +60,19 @@ class Connection:
     def status(self) -> dict[str, Any]:
         """The node's links, sessions and ledger head."""
         return dict(json.loads(self._caller.status()))
+
+    def applications(self) -> list[dict[str, Any]]:
+        """Applications this node knows, with purpose, outputs, protocol, roles that must sign and those that have."""
+        return list(self.status()["applications"])
+
+    def approve(self, approval: SignedApproval) -> None:
+        """Hand in one signed approval of this party's people.
+
+        Raises:
+            IntegrityError: the signature, the user or the role is not one the node knows.
+            InputError: the node knows no such application.
+        """
+        self._caller.approve(dumps([approval.plain()]))
 
     def export_ledger(self, path: str | Path) -> Path:
         """Write the node's sealed ledger file; ``xbcompute ledger verify`` reads it offline."""

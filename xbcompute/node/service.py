@@ -96,9 +96,31 @@ class Service:
                 "federation": node.config.federation.id,
                 "links": {party: party in node.links.up for party in node.peers},
                 "sessions": {s.id.hex(): s.events.state for s in node.sessions.values()},
+                "applications": await node.store_call(self._applications),
                 "ledger": {"size": head.size, "root": head.root.hex()},
             }
         )
+
+    def _applications(self) -> list[dict[str, Any]]:
+        """What this party's people may approve: each application with what it asks for and who has signed."""
+        listed: list[dict[str, Any]] = []
+        store = self._node.store.applications
+        for name in store.digests():
+            kept = store.application(name)
+            if kept is not None:
+                listed.append(
+                    {
+                        "application": name,
+                        "study": kept.plan["study_id"],
+                        "purpose": kept.plan["purpose"],
+                        "outputs": kept.plan["outputs"],
+                        "protocol": kept.plan["protocol"],
+                        "verdict": kept.plan["verdict"],
+                        "required_roles": kept.plan["parties"][self._node.config.me]["required_roles"],
+                        "signed": sorted({str(approval["role"]) for approval in kept.approvals}),
+                    }
+                )
+        return listed
 
     def _find(self, session: str) -> Session:
         found = self._node.sessions.get(bytes.fromhex(session))

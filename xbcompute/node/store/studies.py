@@ -28,25 +28,27 @@ class Application:
 
 
 class Applications:
-    """Applications by digest; neither they nor approvals are ever changed."""
+    """Applications by digest. Approvals, and the study of an application, are never changed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add_application(self, digest: str, *, study: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
-        """Keep an application. The same again changes nothing.
+        """Keep an application, and the newest plan of it: what the digest does not bind (documents) may have come.
 
         Raises:
-            IntegrityError: another study or plan stands under ``digest``.
+            IntegrityError: another study stands under ``digest``.
         """
         values = {"study": dumps(study).decode(), "plan": dumps(plan).decode()}
         with self._database.write() as connection:
-            query = select(APPLICATIONS.c.study, APPLICATIONS.c.plan).where(APPLICATIONS.c.digest == digest)
-            known = connection.execute(query).one_or_none()
+            known = connection.execute(select(APPLICATIONS).where(APPLICATIONS.c.digest == digest)).one_or_none()
             if known is None:
                 connection.execute(insert(APPLICATIONS).values(digest=digest, **values))
-            elif dict(known._mapping) != values:
-                raise IntegrityError("application.digest", f"another study or plan is stored under {digest}.")
+            elif known.study != values["study"]:
+                raise IntegrityError("application.digest", f"another study is stored under {digest}.")
+            elif known.plan != values["plan"]:
+                newest = update(APPLICATIONS).where(APPLICATIONS.c.digest == digest).values(plan=values["plan"])
+                connection.execute(newest)
 
     def add_approval(self, application: str, approval: Mapping[str, Any]) -> str:
         """Keep a signed approval of an ``application`` (its digest); the approval's digest. Once is enough.
