@@ -89,17 +89,16 @@ class SummingNode:
         data, talk = bytes(size), self._talk
         begun = time.perf_counter()
 
-        async def send(peer: PartyId) -> None:
+        async def send() -> None:
             for at in range(0, size, CHUNK_MAX):
-                piece = data[at : at + CHUNK_MAX]
-                await talk.engine_chunk([peer], GATE_KIND, at + CHUNK_MAX >= size, piece)
+                await talk.engine_chunk(self.peers, GATE_KIND, at + CHUNK_MAX >= size, data[at : at + CHUNK_MAX])
 
         async def take() -> None:
             while self._came < size * len(self.peers):
                 self._arrived.clear()
                 await self._arrived.wait()
 
-        await asyncio.gather(*(send(peer) for peer in self.peers), take())
+        await asyncio.gather(send(), take())
         self._came = 0
         return {"seconds": time.perf_counter() - begun}
 

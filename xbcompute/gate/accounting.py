@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from xbcompute.core.frame import Frame
 from xbcompute.core.parties import PartyId
 
 Direction = Literal["out", "in"]
+
+
+_NOTHING: Final = hashlib.sha256()
+
+
+class Digests:
+    """Running SHA-256 states, never changed once made, so that accounts of the same bytes share them.
+
+    What goes to several peers is hashed once for all of them, if all that went before was the same as well.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, bytes, Any] = (None, b"", None)
+
+    def extended(self, state: Any, payload: bytes) -> Any:
+        """``state`` with ``payload`` behind it."""
+        before, added, after = self._last
+        if state is before and payload is added:
+            return after
+        after = state.copy()
+        after.update(payload)
+        self._last = (state, payload, after)
+        return after
 
 
 @dataclass
@@ -25,7 +48,7 @@ class Account:
     frames: int = 0
     payload_bytes: int = 0
     wire_bytes: int = 0
-    _hash: Any = field(default_factory=hashlib.sha256, repr=False)
+    _hash: Any = field(default=_NOTHING, repr=False)
 
     @property
     def sha256(self) -> str:
@@ -33,13 +56,13 @@ class Account:
         digest: str = self._hash.hexdigest()
         return digest
 
-    def add(self, frame: Frame, wire: int) -> None:
+    def add(self, frame: Frame, wire: int, digests: Digests) -> None:
         """Count one frame of ``wire`` bytes."""
         self.frames += 1
         self.payload_bytes += len(frame.payload)
         self.wire_bytes += wire
         if self.direction == "out":
-            self._hash.update(frame.payload)
+            self._hash = digests.extended(self._hash, frame.payload)
 
 
 class Accounts:
@@ -48,6 +71,7 @@ class Accounts:
     def __init__(self, me: PartyId) -> None:
         self._me = me
         self._sessions: dict[bytes, dict[tuple[Direction, PartyId, str], Account]] = {}
+        self._digests = Digests()
 
     def add(self, direction: Direction, peer: PartyId, frame: Frame, wire: int) -> None:
         """Count ``frame``, which is ``wire`` bytes long on the link."""
@@ -55,7 +79,7 @@ class Accounts:
         key = (direction, peer, frame.kind)
         if key not in accounts:
             accounts[key] = Account(direction, peer, frame.kind)
-        accounts[key].add(frame, wire)
+        accounts[key].add(frame, wire, self._digests)
 
     def of(self, session: bytes) -> list[Account]:
         """Every account of ``session``, sorted by direction, peer and kind."""

@@ -188,7 +188,17 @@ class Links(ABC):
         Raises:
             PeerError: the link is down, or broke after this session began. IntegrityError: the frame has no valid form.
         """
-        await self._send(self._link(peer), frame)
+        await self._send(self._link(peer), frame, self._encode(frame))
+
+    async def send_all(self, peers: Iterable[PartyId], frame: Frame) -> None:
+        """Hand over one frame to several peers at which it has the same number; encoded once.
+
+        Raises:
+            As :meth:`send`; peers before the one that failed have it.
+        """
+        encoded = self._encode(frame)
+        for peer in peers:
+            await self._send(self._link(peer), frame, encoded)
 
     def _link(self, peer: PartyId) -> Link:
         link = self._links.get(peer)
@@ -196,11 +206,10 @@ class Links(ABC):
             raise down(peer)
         return link
 
-    async def _send(self, link: Link, frame: Frame) -> None:
+    async def _send(self, link: Link, frame: Frame, encoded: bytes) -> None:
         peer = link.peer
         if frame.session in self._void[peer]:
             raise PeerError("peer.broken", f"the link to {peer} broke during this session.")
-        encoded = self._encode(frame)
         link.sent.add(frame.session)
         size = self._wire_size(frame, encoded)
         await link.outbox.put(frame, encoded, size)
@@ -220,7 +229,7 @@ class Links(ABC):
             # The same link for the whole message: numbers start again with the next one.
             link = self._link(peer)
             for frame in self._numbers.frames(peer, data, session=session, channel=channel, kind=kind, plan=plan):
-                await self._send(link, frame)
+                await self._send(link, frame, self._encode(frame))
 
     def forget(self, session: bytes) -> None:
         """Drop what is remembered of an ended session (its accounts stay until ``accounts.forget``)."""

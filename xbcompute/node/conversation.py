@@ -46,10 +46,13 @@ class Conversation:
 
     async def engine_chunk(self, to: Iterable[PartyId], kind: str, last: bool, payload: bytes) -> None:
         """Send one chunk of an engine's message."""
+        numbered: dict[int, list[PartyId]] = defaultdict(list)
         for party in to:
-            sequence = self._engine_next[party]
-            self._engine_next[party] = sequence + 1
-            await self._links.send(party, Frame(self.session, "engine", sequence, kind, self.plan, payload, last))
+            numbered[self._engine_next[party]].append(party)
+            self._engine_next[party] += 1
+        for sequence, parties in numbered.items():
+            frame = Frame(self.session, "engine", sequence, kind, self.plan, payload, last)
+            await self._links.send_all(parties, frame)
 
     def arrived(self, sender: PartyId, frame: Frame) -> None:
         """Take in one control frame.
