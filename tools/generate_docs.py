@@ -298,7 +298,12 @@ def cards_page() -> str:
 
 def _cost(card: Card) -> str:
     exchanges = f"{card.cost.rounds} exchange{'' if card.cost.rounds == 1 else 's'}"
-    return f"{exchanges} a step, {card.cost.bytes:g} × the bytes and {card.cost.compute:g} × the work of a plain sum"
+    profile = card.cost.profile
+    return (
+        f"{exchanges} a step, {card.cost.bytes:g} × the bytes and {card.cost.compute:g} × the work of a plain sum; "
+        f"where nothing was measured, a round trip of {profile.rtt_ms:g} ms, {profile.goodput_mbit:g} Mbit/s and "
+        f"{profile.step_s:g} s a step are assumed"
+    )
 
 
 def cli_page() -> str:

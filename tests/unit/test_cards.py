@@ -11,6 +11,7 @@ from xbcompute.core.canonical import digest_bytes
 from xbcompute.core.errors import InputError
 from xbcompute.core.grades import Grade
 from xbcompute.policy.carrying import carries, outputs
+from xbcompute.policy.cost import STEPS, Channel, estimate
 from xbcompute.specs.card import Card, card_digest, find_card, load_card, shipped_cards
 from xbcompute.specs.shipped import PACKAGE, demo, packs, protocols, shipped
 from xbcompute.specs.study import Study, parse_study
@@ -25,6 +26,21 @@ EXPECTED = {
     "shamir": ("P3", "majority", "G7"),
     "two-party": ("P4", "all", "G7"),
 }
+
+STUDY = parse_study(
+    {
+        "study": {
+            "id": "s",
+            "title": "t",
+            "industry": "biomed",
+            "purpose": "outcome_research",
+            "lead": "a",
+            "recipients": ["a"],
+            "data": {"dataset": "d"},
+        },
+        "analysis": [{"id": "m", "kind": "linear", "outcome": "y", "covariates": ["x"]}],
+    }
+)
 
 
 def test_the_eight_cards_are_there() -> None:
@@ -42,10 +58,22 @@ def test_what_a_card_does_not_protect_stands_first(card: Card) -> None:
 
 
 def test_clear_aggregates_are_the_cheapest_and_sums_cheaper_than_shares() -> None:
-    by_cost = sorted(shipped_cards(), key=lambda card: card.cost.weight)
+    by_cost = sorted(shipped_cards(), key=lambda card: estimate(card, STUDY, 4).milliseconds)
     assert by_cost[0].id == "clear-aggregate"
     order = [card.id for card in by_cost if "horizontal" in card.carries or "pooled" in card.carries]
     assert order == ["clear-aggregate", "masked-sum", "ring-dealer", "shamir", "two-party"]
+
+
+def test_a_slow_link_and_a_thin_one_cost_what_they_should() -> None:
+    card = find_card("masked-sum")
+    usual = estimate(card, STUDY, 4)
+    slow = estimate(card, STUDY, 4, Channel(rtt_ms=700.0, goodput_mbit=100.0))
+    thin = estimate(card, STUDY, 4, Channel(rtt_ms=70.0, goodput_mbit=0.001))
+    assert usual.rounds == slow.rounds == STEPS["linear"] * card.cost.rounds
+    assert slow.milliseconds - usual.milliseconds == pytest.approx(usual.rounds * 630, abs=1)
+    assert (thin.bytes, thin.measured, usual.measured) == (usual.bytes, True, False)
+    assert thin.milliseconds > usual.milliseconds
+    assert estimate(card, STUDY, 2).bytes * 6 == usual.bytes
 
 
 def test_only_sums_and_the_authenticated_ring_withstand_malicious_parties() -> None:

@@ -9,6 +9,7 @@ from xbcompute.core.canonical import digest
 from xbcompute.core.errors import InputError, IntegrityError
 from xbcompute.core.parties import PartyId
 from xbcompute.policy.carrying import outputs
+from xbcompute.policy.cost import Channel, Estimate, estimate
 from xbcompute.policy.evidence import missing
 from xbcompute.policy.finding import Finding, FindingLimits, PackRef
 from xbcompute.policy.rules import smallest
@@ -57,6 +58,7 @@ class Plan(Spec):
     outputs: tuple[str, ...]
     protocol: str | None
     card_version: str | None
+    estimate: Estimate | None
     adversary: Adversary
     limits: FindingLimits
     cn_path: PathName
@@ -80,10 +82,15 @@ class Plan(Spec):
 
 
 def join(
-    study: Study, federation: Federation, findings: Mapping[PartyId, Finding], cards: Sequence[Card] | None = None
+    study: Study,
+    federation: Federation,
+    findings: Mapping[PartyId, Finding],
+    cards: Sequence[Card] | None = None,
+    *,
+    channel: Channel | None = None,
 ) -> Plan:
     """The strictest verdict and limits of all findings, and the first preferred card every party admits, else the
-    cheapest such.
+    cheapest such. ``channel``: measured figures, the same at every node, for the cost; else each card's own profile.
 
     Raises:
         InputError: a holder, recipient or the lead has given no finding, or a party or preferred card is unknown.
@@ -115,7 +122,8 @@ def join(
     if not agree:
         verdict = Verdict.DENY
         extra.append("X06")
-    card = None if verdict is Verdict.DENY else _choose(strong, study.study.protocol.prefer)
+    costs = {card.id: estimate(card, study, len(parties.holders), channel) for card in strong}
+    card = None if verdict is Verdict.DENY else _choose(strong, study.study.protocol.prefer, costs)
     members = {party: _member(federation, finding, found, people) for party, finding in found.items()}
     lacking = sorted({kind for member in members.values() for kind in member.required_evidence})
     if lacking:
@@ -137,6 +145,7 @@ def join(
         outputs=outputs(study, card.family if card else "P2"),
         protocol=card.id if card else None,
         card_version=card.version if card else None,
+        estimate=costs[card.id] if card else None,
         adversary="malicious" if malicious else "semi_honest",
         limits=join_limits([finding.limits for finding in found.values()]),
         cn_path=strictest((finding.cn_path for finding in found.values()), PATHS),
@@ -203,12 +212,12 @@ def _admitted(card: Card, parties: Topology, found: Mapping[PartyId, Finding]) -
     return all(party.id in found and card.id in found[party.id].admitted for party in using)
 
 
-def _choose(cards: Sequence[Card], prefer: Sequence[str]) -> Card | None:
+def _choose(cards: Sequence[Card], prefer: Sequence[str], costs: Mapping[str, Estimate]) -> Card | None:
     for name in prefer:
         for card in cards:
             if card.id == name:
                 return card
-    return min(cards, key=lambda card: (card.cost.weight, card.id), default=None)
+    return min(cards, key=lambda card: (costs[card.id].milliseconds, card.id), default=None)
 
 
 def _packs(found: Mapping[PartyId, Finding]) -> tuple[tuple[PackRef, ...], bool]:

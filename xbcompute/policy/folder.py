@@ -9,6 +9,7 @@ from typing import Any
 from xbcompute.core.errors import InputError
 from xbcompute.core.parties import PartyId
 from xbcompute.policy import approvals
+from xbcompute.policy.cost import Channel
 from xbcompute.policy.counting import people_of
 from xbcompute.policy.decide import Plan, join
 from xbcompute.policy.finding import Finding, LocalView, find
@@ -23,11 +24,13 @@ def requests(
     now: Mapping[PartyId, dt.datetime],
     *,
     noise_kinds: frozenset[str] = frozenset(),
+    agreed: frozenset[str] = frozenset(),
 ) -> dict[PartyId, Request]:
     """One request a party.
 
     ``people``: distinct subjects of the study at each holder, as counted from its data. The shipped packs count as
-    signed by every party except those whose site lists them under ``unsigned_packs``.
+    signed by every party except those whose site lists them under ``unsigned_packs``; of packs named by path, those
+    that are ``agreed``.
 
     Raises:
         InputError: a holder has no count.
@@ -40,7 +43,7 @@ def requests(
         signers = {
             pack.pack.id: frozenset(p for p in known if pack.pack.id not in folder.sites[p].site.unsigned_packs)
             for pack in packs
-            if pack.shipped
+            if pack.shipped or pack.pack.id in agreed
         }
         spec = folder.federation.find(party)
         mine = People()
@@ -82,15 +85,17 @@ def decide_folder(
     now: Mapping[PartyId, dt.datetime],
     *,
     noise_kinds: frozenset[str] = frozenset(),
+    channel: Channel | None = None,
+    agreed: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The ``decision`` object of a study folder; its approvals are taken as signed for this very application.
 
     Raises:
         InputError: a grade key is absent, a count is missing, or a file is wrong.
     """
-    built = requests(folder, people, now, noise_kinds=noise_kinds)
+    built = requests(folder, people, now, noise_kinds=noise_kinds, agreed=agreed)
     found, views = findings(built)
-    plan = join(folder.study, folder.federation, found)
+    plan = join(folder.study, folder.federation, found, channel=channel)
     results = {
         party: approvals.check(
             plan, approvals.from_site(party, folder.sites[PartyId(party)].approval), now[PartyId(party)], party

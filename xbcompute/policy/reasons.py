@@ -61,6 +61,12 @@ def citations(notes: Iterable[Note], packs: Iterable[Pack]) -> tuple[str, ...]:
     return (*sorted(found - {PROJECT_RULE}), *sorted(found & {PROJECT_RULE}))
 
 
+def permits(rule: str) -> bool:
+    """Whether a shipped rule of this id is an answer that permits, outright or with conditions."""
+    found = _shipped().get(rule)
+    return found is not None and found.verdict in ("PERMIT", "PERMIT_WITH_CONDITIONS")
+
+
 def severity(rule: str) -> int:
     """Where a reason stands: rows that refuse, what the code found wanting, rows that hold or permit, the rest."""
     found = _shipped().get(rule)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from xbcompute.policy.approvals import ApprovalResult
 from xbcompute.policy.decide import Plan, application_digest
 from xbcompute.policy.finding import LocalView
-from xbcompute.policy.reasons import Note, Reason, explain, severity
+from xbcompute.policy.reasons import Note, Reason, explain, permits, severity
 from xbcompute.policy.request import People
 from xbcompute.policy.verdict import Verdict
 from xbcompute.specs.card import find_card
@@ -71,6 +71,7 @@ def decision_json(
         "citations": [*(name for name in cited if name != PROJECT_RULE), *(n for n in cited if n == PROJECT_RULE)],
         "reasons": [{"rule": r.rule, "zh": r.zh, "en": r.en, "mark": r.mark} for r in reasons],
         "outputs": list(plan.outputs),
+        "estimate": None if plan.estimate is None else plan.estimate.plain(),
         "watermark": "sandbox" if plan.sandbox else None,
         "unmet": {name: list(rules) for name, rules in plan.unmet.items()},
         "by_party": {party: _party(plan, approvals, views, party) for party in plan.parties},
@@ -135,7 +136,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "protocol": ("协议", "Protocol"),
     "not": ("不保护什么", "What it does not protect"),
     "leaves": ("原始记录不离开本地；离开的是下列消息", "Raw records stay local; the following messages leave"),
+    "whom": ("向谁公开", "Opened to"),
     "assume": ("前提", "Assumption"),
+    "allows": ("据以允许的规则", "Rules that allow it"),
     "path": ("出境途径", "Outbound path"),
     "people": (
         "计数（最大的境内主体，本年度，之前 → 之后）",
@@ -156,6 +159,25 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_WHOM: Mapping[str, tuple[str, str]] = {
+    "contributors": ("每个出数方与接收方", "every contributor and every recipient"),
+    "recipients": ("接收方", "the recipients"),
+    "lead": ("牵头方与接收方", "the lead and the recipients"),
+}
+
+
+def _cost_lines(estimate: Mapping[str, Any] | None, lang: Language) -> list[str]:
+    if estimate is None:
+        return []
+    rounds, seconds, size = estimate["rounds"], estimate["milliseconds"] / 1e3, estimate["bytes"] / 1024
+    link = f"{estimate['rtt_ms']:g} ms · {estimate['goodput_mbit']:g} Mbit/s"
+    if lang == "zh":
+        source = "实测" if estimate["measured"] else "协议卡的假定，非实测"
+        return [f"  估计: {rounds} 轮 · {size:.0f} KiB · {seconds:.1f} 秒（{link}，{source}）"]
+    source = "measured" if estimate["measured"] else "assumed by the card, not measured"
+    return [f"  Estimate: {rounds} rounds · {size:.0f} KiB · {seconds:.1f} s ({link}, {source})"]
+
+
 def explain_text(decision: Mapping[str, Any], lang: Language) -> str:
     """The decision as a page of plain text in Chinese or English."""
     at = 0 if lang == "zh" else 1
@@ -171,7 +193,11 @@ def explain_text(decision: Mapping[str, Any], lang: Language) -> str:
         lines += [f"    - {getattr(text, lang)}" for text in card.does_not_protect]
         lines.append(f"  {word('leaves')}:")
         lines += [f"    - {getattr(text, lang)}" for text in card.opens]
+        lines.append(f"  {word('whom')}: {_WHOM[card.totals_to][at]}")
         lines.append(f"  {word('assume')}: {getattr(card.must_not_collude, lang)}")
+        lines += _cost_lines(decision["estimate"], lang)
+        allowing = [reason["rule"] for reason in decision["reasons"] if permits(reason["rule"])]
+        lines.append(f"  {word('allows')}: {', '.join(dict.fromkeys(allowing)) or word('none')}")
     before, after = decision["count_before"], decision["count_after"]
     lines.append(f"{word('path')}: {decision['cn_path']} · {decision['export_posture']}")
     lines.append(

@@ -38,17 +38,23 @@ class CardParties(Spec):
     dealers_min: Count = 0
 
 
+class Profile(Spec):
+    """The link and the machine assumed where nothing was measured: round trip in milliseconds, goodput in Mbit/s,
+    seconds of work for one step of a plain sum. Assumptions for ordering cards, not measurements.
+    """
+
+    rtt_ms: Annotated[Number, Field(gt=0)]
+    goodput_mbit: Annotated[Number, Field(gt=0)]
+    step_s: Annotated[Number, Field(ge=0)]
+
+
 class Cost(Spec):
-    """Ordering numbers: exchanges one after another for one step, bytes and work against a plain sum."""
+    """Exchanges one after another for one step, bytes and work against a plain sum, and the profile assumed."""
 
     rounds: Positive
     bytes: Annotated[Number, Field(gt=0)]
     compute: Annotated[Number, Field(gt=0)]
-
-    @property
-    def weight(self) -> float:
-        """Cheaper is smaller; over a long link rounds count most."""
-        return 100.0 * self.rounds + 10.0 * self.bytes + self.compute
+    profile: Profile
 
 
 class Card(Spec):
