@@ -26,11 +26,17 @@ def json_schema(file: str) -> dict[str, Any]:
 
 
 def check_folder(folder: Path, *, as_json: bool) -> None:
-    """Read a study folder and every holder's data; the first fault ends it."""
-    from xbcompute.simulate.deciding import count_all
+    """Read a study folder and every holder's data, and set up its analyses; the first fault ends it."""
+    from xbcompute.analyses import BUILT, build
+    from xbcompute.simulate.deciding import count_all, joint_schema
 
     read = load_folder(folder)
     people = count_all(read)
+    if read.study.study.partition == "horizontal":
+        schema = joint_schema(read)
+        for analysis in read.study.analysis:
+            if analysis.kind in BUILT:
+                build(analysis, schema)
     if as_json:
         print_json({"study": read.study.id, "digest": read.study.digest, "holders": sorted(people)})
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class XbError(Exception):
@@ -21,6 +21,12 @@ class XbError(Exception):
         self.code = code
         self.text = text
         self.todo = todo
+
+    def at(self, party: str) -> Self:
+        """The same error with the party named in front, unless its text names it already."""
+        if party in self.text:
+            return self
+        return type(self)(self.code, f"{party}: {self.text}", todo=self.todo)
 
     def public(self) -> dict[str, str | int]:
         """The form that crosses the border and that ``--json`` prints."""

@@ -104,9 +104,14 @@ def explain_validation(error: ValidationError, file: str) -> InputError:
     """One :class:`InputError` for the first fault pydantic found: file, key and what is wrong, no value."""
     fault = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    what = fault["msg"]
+    if fault["type"] == "union_tag_invalid":
+        wrong, name = fault["ctx"]["tag"], fault["ctx"]["discriminator"].strip("'")
+        known = [tag.strip().strip("'") for tag in fault["ctx"]["expected_tags"].split(",")]
+        what = f"unknown {name} '{wrong}'; the nearest is '{difflib.get_close_matches(wrong, known, 1, 0.0)[0]}'"
     more = error.error_count() - 1
     also = f" ({more} more after it)" if more else ""
-    return InputError("file.invalid", f"{file}: {place}: {fault['msg']}{also}.", todo="Correct the key and run again.")
+    return InputError("file.invalid", f"{file}: {place}: {what}{also}.", todo="Correct the key and run again.")
 
 
 def parse(model: type[SpecT], data: Mapping[str, Any], file: str) -> SpecT:

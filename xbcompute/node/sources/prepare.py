@@ -193,6 +193,13 @@ def count_people(dataset: Dataset, base: Path, study: Study, *, party: PartyId =
     Raises:
         InputError: as :func:`prepare`, and for a study that does not fit this dataset.
     """
+    try:
+        return _count(dataset, base, study, party)
+    except InputError as error:
+        raise error.at(party) from None
+
+
+def _count(dataset: Dataset, base: Path, study: Study, party: PartyId) -> int:
     if study.study.partition == "vertical":
         return _count_everybody(dataset, base, study, party)
     holder = Party(party, Jurisdiction(dataset.origin), party, frozenset({"holder"}))
