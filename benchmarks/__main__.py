@@ -31,7 +31,7 @@ class Sizes:
     fit_repeats: int
 
 
-FULL = Sizes(sums=(1_000_000, 10_000_000), mpyc=1_000_000, rows=1_000_000, sum_repeats=7, fit_repeats=3)
+FULL = Sizes(sums=(1_000_000, 10_000_000), mpyc=1_000_000, rows=1_000_000, sum_repeats=5, fit_repeats=3)
 QUICK = Sizes(sums=(50_000,), mpyc=10_000, rows=8_000, sum_repeats=3, fit_repeats=1)
 
 

@@ -18,6 +18,7 @@ from xbcompute.core.fields import Expect
 from xbcompute.core.parties import PartyId
 from xbcompute.engines.exchange import exchange, ring_order
 from xbcompute.engines.masked_sum import MaskedSum
+from xbcompute.gate.allocator import keep_freed_memory
 from xbcompute.node.channel import NodeLink, WorkerChannel
 from xbcompute.node.pipe import BlockingPipe
 from xbcompute.node.program import NodePorts, admission_from
@@ -68,7 +69,7 @@ class Summing:
         begun = time.perf_counter()
         total = engine.total(layout_of(self._mine.size), {"x": self._mine}, round=1, state=STATE)["x"]
         seconds = time.perf_counter() - begun
-        return {"seconds": seconds, "correct": bool(np.allclose(total, self._total, rtol=0, atol=1e-12))}
+        return {"seconds": seconds, "correct": float(np.abs(total - self._total).max()) < 1e-12}
 
     def move(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The same bytes to the same peers over the same channel, and nothing done with them."""
@@ -85,4 +86,5 @@ class Summing:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     Summing(NodeLink(BlockingPipe(socket.socket(fileno=int(sys.argv[1]))))).serve()

@@ -19,6 +19,7 @@ import numpy as np
 from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import InputError, XbError
 from xbcompute.core.schema import Limits
+from xbcompute.gate.allocator import keep_freed_memory
 from xbcompute.node.channel import NodeLink
 from xbcompute.node.pipe import BlockingPipe
 from xbcompute.node.program import StudyRun
@@ -104,6 +105,7 @@ def preload() -> None:
 
 def main(descriptor: int) -> None:
     """Serve the node at the other end of an inherited socket."""
+    keep_freed_memory()  # the arrays of one batch of rows, or of one frame, are those of the next
     worker = Worker(BlockingPipe(socket.socket(fileno=descriptor)))
     preload()
     worker.serve()
