@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from xbcompute.cli import operating
+from xbcompute.cli import operating, policy_commands
 from xbcompute.cli.output import JsonFlag, ending, print_json
 
 app = typer.Typer(
@@ -135,3 +135,4 @@ def ledger_verify(
 
 
 operating.add_to(app, policy=policy, study=study)
+policy_commands.add_to(policy)

@@ -94,6 +94,17 @@ def decide_folder(
         InputError: a grade key is absent, a count is missing, or a file is wrong.
     """
     built = requests(folder, people, now, noise_kinds=noise_kinds, agreed=agreed)
+    return decision_of(folder, built, now, channel=channel)
+
+
+def decision_of(
+    folder: StudyFolder,
+    built: Mapping[PartyId, Request],
+    now: Mapping[PartyId, dt.datetime],
+    *,
+    channel: Channel | None = None,
+) -> dict[str, Any]:
+    """The ``decision`` object that these requests of a folder lead to."""
     found, views = findings(built)
     plan = join(folder.study, folder.federation, found, channel=channel)
     results = {
