@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +18,21 @@ from xbcompute.wire.frames import Assembler
 
 CONTROL_MAX = 64 << 20
 NO_PLAN = bytes(32)
+AGAIN_MAX = 8
+"""How often a checkpoint is asked for again when other sessions countersign meanwhile."""
+
+TIMES: Mapping[str, int] = {
+    "session.propose": 1,
+    "session.finding": 1,
+    "session.plan": 1,
+    "session.vote": 1,
+    "session.release": 1,
+    "session.abort": 1,
+    "ledger.seen": 1,
+    "ledger.checkpoint": AGAIN_MAX,
+    "ledger.cosign": AGAIN_MAX,
+}
+"""Every control message of a session, and how often one party may send it: what waits unread stays bounded."""
 
 
 class Conversation:
@@ -30,13 +45,20 @@ class Conversation:
         self._engine_next: dict[PartyId, int] = defaultdict(int)
         self._assembler = Assembler(limit=CONTROL_MAX)
         self._inbox: dict[tuple[PartyId, str], asyncio.Queue[dict[str, Any]]] = defaultdict(asyncio.Queue)
+        self._heard: Counter[tuple[PartyId, str]] = Counter()
         self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.failed.add_done_callback(lambda future: future.exception())
 
     async def tell(
         self, to: Iterable[PartyId], kind: str, body: Mapping[str, Any], *, plan: bytes | None = None
     ) -> None:
-        """Send one control message to each of ``to``, under the session's plan unless another is given."""
+        """Send one control message to each of ``to``, under the session's plan unless another is given.
+
+        Raises:
+            XbError: what the session failed with, after which only its end is told. PeerError: a link is down.
+        """
+        if kind != "session.abort":
+            self.require()
         under = self.plan if plan is None else plan
         message = encode_fields({"body": dumps(body)})
         for party in to:
@@ -58,8 +80,10 @@ class Conversation:
         """Take in one control frame.
 
         Raises:
-            IntegrityError: the message is not a control message.
+            IntegrityError: the message is not a control message, or came too often.
         """
+        if frame.kind not in TIMES:
+            raise IntegrityError("session.message", f"{sender} sent {frame.kind}, which is no control message.")
         received = self._assembler.add(sender, frame)
         if received is None:
             return
@@ -73,6 +97,9 @@ class Conversation:
             raise IntegrityError("session.message", f"{sender} sent a control message that is no JSON.") from None
         if not isinstance(parsed, dict):
             raise IntegrityError("session.message", f"{sender} sent a control message that is no object.")
+        if self._heard[sender, received.kind] >= TIMES[received.kind]:
+            raise IntegrityError("session.message", f"{sender} sent {received.kind} more often than a session has it.")
+        self._heard[sender, received.kind] += 1
         self._inbox[sender, received.kind].put_nowait(parsed)
 
     async def hear(self, sender: PartyId, kind: str, *, within: float) -> dict[str, Any]:
@@ -94,13 +121,6 @@ class Conversation:
             f"{sender} did not answer within {within:g} s ({kind}).",
             todo="Ask the party, then run again.",
         )
-
-    async def until(self, event: asyncio.Event) -> None:
-        """Return when ``event`` is set, or when the session has failed."""
-        waiting = asyncio.ensure_future(event.wait())
-        both: set[asyncio.Future[Any]] = {waiting, self.failed}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
 
     def waiting(self, sender: PartyId, kind: str) -> dict[str, Any] | None:
         """A message of this sender and kind that has already come, if any."""

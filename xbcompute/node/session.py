@@ -60,7 +60,6 @@ class Session:
         self._worker: Worker | None = None
         self._counted = LocalFinding(people=b"", n=0)
         self._started = time.monotonic()
-        self._agreed = asyncio.Event()
         self._opening_recorded = False
         self._ended_by: PartyId | None = None
         self._begun = False
@@ -71,7 +70,10 @@ class Session:
     # ---- what comes in -------------------------------------------------------------------------------------------
 
     async def frame(self, sender: PartyId, frame: Frame) -> None:
-        """Take one frame from the border; engine frames wait until the plan is known, and must carry its digest.
+        """Take one frame from the border; an engine's must carry the plan's digest.
+
+        No honest party sends an engine's frame before it has this node's ``session.plan``, and so not before this node
+        knows the plan.
 
         Raises:
             IntegrityError: it does not belong into this session, or not under this plan.
@@ -88,12 +90,10 @@ class Session:
             return
         if not self.execute or sender not in self.holders:
             raise IntegrityError("session.member", f"{sender} sent {frame.kind}, which is not its part here.")
-        if not self._agreed.is_set():
-            await self.talk.until(self._agreed)
+        if self.talk.plan == NO_PLAN or frame.plan != self.talk.plan:
+            raise IntegrityError("session.plan", f"{sender} acts under another plan than this node's.")
         if self.talk.failed.done() or self._worker is None:
             return
-        if frame.plan != self.talk.plan:
-            raise IntegrityError("session.plan", f"{sender} acts under another plan than this node's.")
         await self._worker.deliver(sender, frame.kind, frame.last, frame.payload)
 
     def _peer_aborted(self, sender: PartyId, frame: Frame) -> None:
@@ -131,6 +131,7 @@ class Session:
 
     async def _find(self) -> None:
         """Read the study's rows, build this node's finding, exchange findings."""
+        self.talk.require()
         request = await self.node.findings.request(self.study, await self._prepare())
         self.application = Application(self.node.findings, request)
         await self.talk.tell(self.others, "session.finding", self.application.mine())
@@ -157,7 +158,6 @@ class Session:
         application = self.application
         application.join()
         self.talk.plan = application.plan_digest
-        self._agreed.set()
         body = {"plan": application.plan_name, "approval": await application.approval(), "execute": self.execute}
         # Sent without the plan's digest: a peer that is still joining does not know it yet.
         await self.talk.tell(self.others, "session.plan", body, plan=NO_PLAN)
@@ -175,6 +175,7 @@ class Session:
 
     async def _compute(self) -> None:
         assert self.application is not None
+        await self.application.recheck()
         await self.node.session_begins(self)
         self._begun = True
         await self.node.record("decision", self.application.record(), self)
@@ -232,6 +233,8 @@ class Session:
             outside = [party for party in self.recipients if party not in self.holders and party != self.me]
             await self.talk.tell(outside, "session.release", self.release.body())
         if self.release is None and self.me in self.recipients:
+            assert self.application is not None
+            await self.application.recheck()
             body = await self.talk.hear(self.stepper, "session.release", within=limit)
             if digest(body) not in digests:
                 raise IntegrityError("release.digest", f"{self.stepper} sent another release than the holders checked.")
@@ -254,16 +257,7 @@ class Session:
             "recipients": list(self.recipients),
         }
         await self.node.record("release", summary, self)
-        within = self.node.config.peer_grace
-        for peer in self.others:
-            await self.talk.tell([peer], "ledger.seen", await self.node.ledger.seen(peer))
-        seen = await self.talk.hear_all(self.others, "ledger.seen", within=within)
-        for peer, checkpoint in (await self.node.ledger.announce(seen)).items():
-            await self.talk.tell([peer], "ledger.checkpoint", checkpoint)
-        for sender, body in (await self.talk.hear_all(self.others, "ledger.checkpoint", within=within)).items():
-            await self.talk.tell([sender], "ledger.cosign", await self.node.ledger.witness(sender, body))
-        for sender, body in (await self.talk.hear_all(self.others, "ledger.cosign", within=within)).items():
-            await self.node.ledger.accept(sender, body)
+        await self.node.ledger.countersign(self.talk, self.others, within=self.node.config.peer_grace)
         await self.events.add("countersigned")
         self._collect_crossings()
 
@@ -346,7 +340,9 @@ class Session:
 
     async def _tell_end(self, party: PartyId, error: XbError) -> None:
         with contextlib.suppress(XbError, TimeoutError):
-            await asyncio.wait_for(self.talk.tell([party], "session.abort", error.public()), 2.0)
+            # Without the plan's digest: the peer may not have joined the plan yet, and must hear why this ends.
+            end = self.talk.tell([party], "session.abort", error.public(), plan=NO_PLAN)
+            await asyncio.wait_for(end, 2.0)
 
     async def _leave(self) -> None:
         if self._begun:
