@@ -58,14 +58,22 @@ def simulate(
 
 @app.command()
 def demo(
-    name: Annotated[Literal["biomed"], typer.Argument(help="Which demonstration.")] = "biomed",
+    name: Annotated[
+        Literal["biomed", "grades"],
+        typer.Argument(help="biomed: four hospitals compute. grades: what policy answers to six grades of data."),
+    ] = "biomed",
     out: Annotated[Path, typer.Option(help="Where the figure goes.")] = Path("figure.png"),
     as_json: JsonFlag = False,
 ) -> None:
     """Four hospitals, one joint answer: decision, progress, estimates beside the pooled truth, what crossed."""
-    from xbcompute.cli.demo import run_demo
-
     with ending(as_json):
+        if name == "grades":
+            from xbcompute.cli.grades import show_grades
+
+            show_grades(as_json=as_json)
+            return
+        from xbcompute.cli.demo import run_demo
+
         run_demo(name, out=out, as_json=as_json)
 
 
