@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xbcompute.core.errors import IntegrityError
+from xbcompute.core.errors import IntegrityError, PeerError
 
 _LENGTHS = struct.Struct("<II")
 HEAD_MAX = 1 << 16
@@ -44,16 +44,23 @@ class BlockingPipe:
         self._lock = threading.Lock()
 
     def send(self, head: Mapping[str, Any], payload: bytes | bytearray | memoryview = b"") -> None:
-        """Write one packet; returns when the operating system has taken all of it."""
+        """Write one packet; returns when the operating system has taken all of it.
+
+        Raises:
+            PeerError: the node has closed its end.
+        """
         body = json.dumps(head, separators=(",", ":")).encode()
         first = _LENGTHS.pack(len(body), len(payload)) + body
         with self._lock:
-            sent = self._socket.sendmsg([first, payload])
-            if sent < len(first):
-                self._socket.sendall(first[sent:])
-                sent = len(first)
-            if sent - len(first) < len(payload):
-                self._socket.sendall(memoryview(payload)[sent - len(first) :])
+            try:
+                sent = self._socket.sendmsg([first, payload])
+                if sent < len(first):
+                    self._socket.sendall(first[sent:])
+                    sent = len(first)
+                if sent - len(first) < len(payload):
+                    self._socket.sendall(memoryview(payload)[sent - len(first) :])
+            except OSError:
+                raise PeerError("node.gone", "the node process has gone.") from None
 
     def receive(self) -> Packet | None:
         """The next packet, or None when the node has closed its end."""

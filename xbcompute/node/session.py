@@ -61,7 +61,6 @@ class Session:
         self._counted = LocalFinding(people=b"", n=0)
         self._started = time.monotonic()
         self._opening_recorded = False
-        self._ended_by: PartyId | None = None
         self._begun = False
         self._worker_report: dict[str, Any] = {}
         self._release_digest = ""
@@ -99,7 +98,6 @@ class Session:
     def _peer_aborted(self, sender: PartyId, frame: Frame) -> None:
         self.talk.arrived(sender, frame)
         body = self.talk.waiting(sender, "session.abort")
-        self._ended_by = self._ended_by or sender
         self.fail(from_public(body) if body else IntegrityError("session.abort", f"{sender} ended the session."))
 
     def fail(self, error: XbError) -> None:
@@ -328,8 +326,8 @@ class Session:
     async def _end(self, error: XbError) -> None:
         self.error = error
         self.talk.fail(error)
-        # Whoever ended it may have told this node alone, so the others hear it from here.
-        await asyncio.gather(*(self._tell_end(party, error) for party in self.others if party != self._ended_by))
+        # Whoever ended it may have told this node alone, so the others hear it from here as well.
+        await asyncio.gather(*(self._tell_end(party, error) for party in self.others))
         with contextlib.suppress(XbError):
             if self.application is not None:
                 self._collect_crossings()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from xbcompute.core.canonical import dumps
-from xbcompute.core.errors import InputError, XbError
+from xbcompute.core.errors import InputError, PeerError, XbError
 from xbcompute.core.schema import Limits
 from xbcompute.gate.allocator import keep_freed_memory
 from xbcompute.node.channel import NodeLink
@@ -62,7 +62,10 @@ class Worker:
                 except Exception as error:
                     # A fault of ours: its type may be told, its text may hold data and stays here.
                     head["error"] = {"code": "worker.fault", "exit": 1, "text": _where(error), "todo": "Report this."}
-                self._link.pipe.send(head, payload)
+                try:
+                    self._link.pipe.send(head, payload)
+                except PeerError:
+                    return  # the node ended the session, and with it its worker
         finally:
             if self._prepared is not None:
                 self._prepared.close()
@@ -74,7 +77,10 @@ class Worker:
         me = [p for p in parse(Federation, body["federation"], "federation").holders() if p.id == body["party"]]
         # Its own facts are enough to read and check the rows; bounds and levels of all holders come with the run.
         schema = join_schema(study, {party.id: column_facts(dataset) for party in me}, me, Limits())
-        self._prepared = prepare(open_source(dataset, Path(body["base"])), dataset, study, schema)
+        try:
+            self._prepared = prepare(open_source(dataset, Path(body["base"])), dataset, study, schema)
+        except XbError as error:
+            raise error.at(body["party"]) from None
         self._study = study
         people = self._prepared.people(bytes.fromhex(body["key"]))
         return {"n": self._prepared.n, "people": len(people)}, np.ascontiguousarray(people).tobytes()

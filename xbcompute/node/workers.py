@@ -121,6 +121,8 @@ class Worker:
             XbError: the error the worker answered with; PeerError when it died or passed ``limit`` seconds.
         """
         self._answer = asyncio.get_running_loop().create_future()
+        # Nobody may be waiting any more when a worker that was ended after its limit is found gone.
+        self._answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         await self._send({"t": "do", "m": method}, dumps(body))
         try:
             return await asyncio.wait_for(asyncio.shield(self._answer), limit)
@@ -168,6 +170,15 @@ class Worker:
                 raise PeerError("worker.gone", "this node's worker process has ended.") from None
 
     async def _loop(self) -> None:
+        try:
+            await self._serve()
+        finally:
+            # Also after a fault of the node's own: a session must not wait for a worker that nobody reads.
+            self.gone.set()
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(PeerError("worker.gone", "this node's worker process has ended."))
+
+    async def _serve(self) -> None:
         assert self._reader is not None
         while (packet := await read_packet(self._reader)) is not None:
             what = packet.head["t"]
@@ -185,9 +196,6 @@ class Worker:
                     self._answer.set_exception(from_public(packet.head["error"]))
                 else:
                     self._answer.set_result((dict(packet.head.get("body", {})), bytes(packet.payload)))
-        self.gone.set()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(PeerError("worker.gone", "this node's worker process has ended."))
 
     async def _call(self, head: Mapping[str, Any], payload: bytes) -> None:
         try:
@@ -210,16 +218,23 @@ class WorkerPool:
         self._warm: Worker | None = None
         self._busy: set[Worker] = set()
         self._stopping = False
+        self._warming = asyncio.Lock()
 
     async def warm(self) -> None:
-        """Start a worker ahead of need."""
-        if self._running is not None:
-            self._warm = Worker(in_process=False, threads=None, running=self._running)
-            self._running = None
-            await self._warm.start()
-        elif self._warm is None or self._warm.gone.is_set():
-            worker = self._warm = self._make()
+        """Start a worker ahead of need; it is handed out only once it runs."""
+        async with self._warming:
+            if self._warm is not None and not self._warm.gone.is_set():
+                return
+            if self._running is not None:
+                worker = Worker(in_process=False, threads=None, running=self._running)
+                self._running = None
+            else:
+                worker = self._make()
             await worker.start()
+            if self._stopping:
+                await worker.stop()
+            else:
+                self._warm = worker
 
     async def take(self) -> Worker:
         """A running worker for one session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,11 @@ def make_keys(folder: StudyFolder, state: Path | None = None) -> dict[PartyId, P
     keys: dict[PartyId, PartyKeys] = {}
     for party in folder.federation.parties:
         roles = sorted({role for approval in folder.sites[party.id].approval for role in approval.roles})
+        identity = _identity(folder.federation.id, party.id, state)
         keys[party.id] = PartyKeys(
-            identity=_identity(folder.federation.id, party.id, state),
+            identity=identity,
             operator=Identity.throwaway(folder.federation.id, f"{party.id}.{OPERATOR}"),
-            signers={role: Secret(Ed25519PrivateKey.generate()) for role in roles},
+            signers={role: _signer(identity, role) for role in roles},
         )
     return keys
 
@@ -69,6 +71,12 @@ def make_keys(folder: StudyFolder, state: Path | None = None) -> dict[PartyId, P
 def _identity(federation: str, party: PartyId, state: Path | None) -> Identity:
     kept = None if state is None else state / party / IDENTITY_NAME
     return Identity.load(kept) if kept is not None and kept.exists() else Identity.throwaway(federation, party)
+
+
+def _signer(identity: Identity, role: str) -> Secret[Ed25519PrivateKey]:
+    """Derived from the node's key, so that approvals in a kept store still verify."""
+    seed = hmac.digest(identity.signing_key.expose().private_bytes_raw(), f"simulated {role}".encode(), "sha256")
+    return Secret(Ed25519PrivateKey.from_private_bytes(seed))
 
 
 def node_body(

@@ -114,6 +114,7 @@ class Dishonest:
         self._send = self._links.send
         self.sent: list[Sent] = []
         self._links.send = self._engine  # type: ignore[method-assign]
+        self._links.send_all = self._engine_all  # type: ignore[method-assign]
         self._links.send_message = self._control  # type: ignore[method-assign]
 
     def kinds(self, *, to: str | None = None) -> list[str]:
@@ -131,13 +132,17 @@ class Dishonest:
 
     def close(self) -> None:
         """Let the node be honest again."""
-        del self._links.send, self._links.send_message
+        del self._links.send, self._links.send_all, self._links.send_message
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def _engine_all(self, peers: Iterable[PartyId], frame: Frame) -> None:
+        for peer in peers:
+            await self._engine(peer, frame)
 
     async def _engine(self, peer: PartyId, frame: Frame) -> None:
         part = self._partial.setdefault((peer, frame.session), _Partial())
