@@ -228,3 +228,12 @@ def test_a_date_in_a_condition_needs_no_quotes(tmp_path: Path) -> None:
             made.dataset(party)["columns"]["seen"] = {"type": "date"}
         digests.add(check(made.write(tmp_path / str(place)))[1]["digest"])
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(("value", "code"), [(1, 0), ("1", 0), ([1, 2], 0), (3, 2), (1.0, 2), (True, 2)])
+def test_levels_that_are_numbers_may_be_written_as_numbers(value: Any, code: int, tmp_path: Path) -> None:
+    made = draft(where=[{"column": "k", "op": "in" if isinstance(value, list) else "=", "value": value}])
+    for party, frame in made.frames.items():
+        frame["k"] = np.arange(len(frame)) % 2 + 1
+        made.dataset(party)["columns"]["k"] = category("1", "2")
+    assert check(made.write(tmp_path / "f"))[0] == code

@@ -139,12 +139,14 @@ def check_condition(condition: Condition, columns: Mapping[str, Column]) -> tupl
     return tuple(_condition_value(column, value) for value in values)
 
 
-def _condition_value(column: Column, value: bool | float | str) -> float | str:
+def _condition_value(column: Column, value: bool | int | float | str) -> float | str:
     place = f"study.toml: where on '{column.name}'"
     if column.type == "number":
         if isinstance(value, (bool, str)) or not math.isfinite(value):
             raise InputError("where.value", f"{place}: a number column is compared with numbers.")
         return float(value)
+    if column.type == "category" and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # levels are text; where they are numbers, one writes them as such
     if not isinstance(value, str):
         raise InputError("where.value", f"{place}: a {column.type} column is compared with text.")
     if column.type == "category":
