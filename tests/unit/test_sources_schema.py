@@ -45,7 +45,11 @@ def test_facts_are_json_and_hold_nothing_local() -> None:
         ({"stage": {"type": "category", "levels": ["I", "II", "IV"]}}, "schema.level", ["stage", "'IV'", "p1"]),
         ({"stage": {"type": "category", "levels": ["I", "II"]}}, "schema.level", ["stage", "'III'", "p1"]),
         ({"stage": {"type": "category", "levels": ["II", "I", "III"]}}, "schema.level_order", ["stage", "'II'", "p1"]),
-        ({"stage": {"type": "number", "bounds": [0, 1]}}, "schema.differs", ["stage", "category", "number", "p0", "p1"]),
+        (
+            {"stage": {"type": "number", "bounds": [0, 1]}},
+            "schema.differs",
+            ["stage", "category", "number", "p0", "p1"],
+        ),
         ({"age": {"type": "number", "bounds": [0, 1], "unit": "months"}}, "schema.differs", ["age", "years", "months"]),
         ({"age": {"type": "number", "unit": "years"}}, "schema.bounds", ["p1", "age"]),
     ],

@@ -196,9 +196,7 @@ class Assembler:
         if frame.kind != first.kind or frame.plan != first.plan:
             raise IntegrityError("frame.mixed", f"{sender} changed kind or plan inside message {first.kind}.")
         if state.size + len(frame.payload) > self._limit:
-            raise IntegrityError(
-                "frame.message", f"message {frame.kind} of {sender} exceeds {self._limit} bytes."
-            )
+            raise IntegrityError("frame.message", f"message {frame.kind} of {sender} exceeds {self._limit} bytes.")
         state.expected += 1
         if not frame.last:
             state.first = first
