@@ -1,4 +1,4 @@
-"""``python -m xbcompute.simulate.nursery FD``: imports the code of nodes and workers once, and forks each party from it.
+"""``python -m xbcompute.simulate.nursery FD``: imports the code once, and forks each party's processes from it.
 
 Every party still has a node process and a worker process of its own; what they share is the time it takes to import
 the code. For each socket that comes in over FD, a worker and a node are forked, and the answer names their process
