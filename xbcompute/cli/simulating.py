@@ -9,7 +9,7 @@ from xbcompute.cli.output import print_json
 from xbcompute.cli.progress import live_progress
 from xbcompute.cli.render import decision_view, make_console, run_view
 from xbcompute.client.results import Run
-from xbcompute.core.errors import HeldError, RefusedError
+from xbcompute.core.errors import HeldError, IntegrityError, RefusedError
 from xbcompute.simulate import Simulation
 from xbcompute.simulate.deciding import decide_folder
 from xbcompute.specs.load import load_folder
@@ -44,7 +44,11 @@ def simulate_folder(folder: Path, *, as_json: bool, in_process: bool, known: dic
         raise error
     with Simulation(folder, in_process=in_process) as federation, live_progress(quiet=as_json) as progress:
         body = federation.run_json(progress=progress)
+    known.update(body)
+    wrong = [party for party, ledger in body["ledger"].items() if not ledger["verified"]]
+    if not as_json:
+        out.print(run_view(Run(body), out.width))
+    if wrong:
+        raise IntegrityError("ledger.unverified", f"the ledger of {', '.join(wrong)} does not verify.", todo="Keep it.")
     if as_json:
         print_json(body)
-        return
-    out.print(run_view(Run(body), out.width))

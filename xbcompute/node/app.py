@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xbcompute.core.canonical import digest, digest_bytes
-from xbcompute.core.errors import InputError, IntegrityError, XbError
+from xbcompute.core.errors import InputError, IntegrityError, PeerError, XbError
 from xbcompute.core.frame import Frame
 from xbcompute.core.parties import PartyId
 from xbcompute.core.ports import Clock
@@ -25,6 +25,7 @@ from xbcompute.gate.tls import Peer, User
 from xbcompute.node.application import Application
 from xbcompute.node.config import STORE_NAME, FixedClock, NodeConfig, SystemClock, raw_key
 from xbcompute.node.conversation import NO_PLAN
+from xbcompute.node.events import ENDED
 from xbcompute.node.findings import Findings, LocalFinding
 from xbcompute.node.ledgers import NodeLedger
 from xbcompute.node.service import Service
@@ -38,6 +39,10 @@ WAITING_FRAMES = 256
 WAITING_BYTES = 8 << 20
 """Of each peer: frames in sessions that this node has not heard of yet."""
 ENDED_KEPT = 200
+LED_MAX = 16
+"""Sessions that one peer may lead here at once: each holds a worker and the rows of its study."""
+ALIVE_SHARE = 0.6
+"""Of ``peer_grace``: how long a link may answer nothing, so that what is left suffices to end the session."""
 
 
 class Node:
@@ -87,6 +92,7 @@ class Node:
             on_frame=self._on_frame,
             on_link=self._on_link,
             on_violation=self._on_violation,
+            silence=ALIVE_SHARE * config.peer_grace,
         )
 
     @property
@@ -180,8 +186,12 @@ class Node:
         except (XbError, ValueError, KeyError, TypeError) as error:
             self.log.warning("a proposal of %s was not taken: %s", sender, type(error).__name__)
             return
+        led = sum(one.lead == sender and one.events.state not in ENDED for one in self.sessions.values())
         session = self._open(frame.session, study, execute=bool(body.get("execute")))
         session.talk.arrived(sender, frame)  # its number counts
+        if led >= LED_MAX:
+            text = f"{self.config.me}: {sender} leads {led} sessions here that have not ended."
+            session.fail(PeerError("node.busy", text, todo="Run again when one of them has ended."))
         self._run(session)
         for early_sender, waiting in list(self._early.items()):
             ready = [early for early in waiting if early.session == frame.session]

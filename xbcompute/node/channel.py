@@ -78,11 +78,13 @@ class NodeLink:
             del self._partial[sender]
             whole = started[1]
         with self._arrived:
+            if self._failure is not None:
+                return  # nobody will read it
+            if self._waiting + len(whole) > BUFFER_MAX:
+                self._failure = IntegrityError("frame.flood", f"{sender}: sent more than this step reads.")
+                self._arrived.notify_all()
+                return
             self._waiting += len(whole)
-            if self._waiting > BUFFER_MAX:
-                self._failure = self._failure or IntegrityError(
-                    "frame.flood", f"{sender}: sent more than this step reads."
-                )
             self._messages[sender, kind].append(whole)
             self._arrived.notify_all()
 

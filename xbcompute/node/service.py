@@ -29,7 +29,7 @@ class Service:
         """The decision on a study, and the digest of the application that approvals sign; nothing is computed."""
         session = await self._node.propose(_study(study), execute=False)
         await session.events.ended()
-        if session.error is not None and session.decision is None:
+        if session.error is not None:
             raise session.error
         assert session.application is not None
         return dumps({"decision": session.decision, "application": session.application.digest})

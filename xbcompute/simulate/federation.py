@@ -16,7 +16,7 @@ from xbcompute.client.results import Decision, Run
 from xbcompute.client.session import Progress, explained, followed
 from xbcompute.client.study import Study
 from xbcompute.core.canonical import dumps
-from xbcompute.core.errors import InputError, XbError
+from xbcompute.core.errors import InputError, XbError, from_public
 from xbcompute.core.parties import PartyId
 from xbcompute.ledger.verify import verify_file
 from xbcompute.node.config import STORE_NAME
@@ -201,6 +201,9 @@ class Simulation:
                 answers[party] = json.loads(caller.results(session))
             except InputError:
                 continue  # a party that took no part in this study
+            if answers[party]["error"] is not None:
+                # It ended well for its lead, and not for this party.
+                raise from_public(answers[party]["error"])
         ledgers = {party: self._ledger(party) for party in answers}
         return merged(study.spec, answers, ledgers, start_s=self.start_s)
 
