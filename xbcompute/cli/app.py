@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from xbcompute.cli import operating, policy_commands
+from xbcompute.cli import data_commands, operating, policy_commands
 from xbcompute.cli.output import JsonFlag, ending, print_json
 
 app = typer.Typer(
@@ -144,3 +144,4 @@ def ledger_verify(
 
 operating.add_to(app, policy=policy, study=study)
 policy_commands.add_to(policy)
+data_commands.add_to(app)
