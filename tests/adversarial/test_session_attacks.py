@@ -206,7 +206,7 @@ def test_a_message_beyond_the_limit_is_cut_off_while_it_comes(
 ) -> None:
     monkeypatch.setattr(channel, "MESSAGE_MAX", 1 << 20)
     ending = run_against(federation, SECOND, only("masked-sum.vector", lambda m: m.with_data(bytes(3 << 20))))
-    assert ending.codes() == {"frame.message-oversize"} and ending.exits() == {6}
+    assert ending.codes() == {"frame.message"} and ending.exits() == {6}
     no_seed_left(ending, *PARTIES)
 
 

@@ -70,7 +70,7 @@ class NodeLink:
                 return
             started[1].extend(packet.payload)
             if len(started[1]) > MESSAGE_MAX:
-                self._fail(IntegrityError("frame.message-oversize", f"{sender}: a message of {kind} is too long."))
+                self._fail(IntegrityError("frame.message", f"{sender}: a message of {kind} is too long."))
                 started[1].clear()
                 return
             if not packet.head["last"]:
