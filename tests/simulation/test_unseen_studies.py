@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,11 @@ def test_open_ended_bands_and_a_model_on_them(tmp_path: Path) -> None:
     assert sorted(levels.values()) == sorted(cut.value_counts())
     truth = smf.ols("cycles ~ b + C(shop, levels=['line', 'base'])", rows.assign(b=cut.cat.codes.astype(str))).fit()
     assert sorted(joint["model"]["coef"].values()) == pytest.approx(sorted(truth.params), rel=1e-8)
+
+
+def test_nothing_of_a_simulation_in_process_goes_on_after_it(tmp_path: Path) -> None:
+    draft = Draft(removals(200), COLUMNS, MEANS)
+    draft.dataset("sg-centre-1")["columns"]["hours"] = number(0, 10)
+    with pytest.raises(InputError, match=r"sg-centre-1.+'hours'"):
+        results(draft, tmp_path / "f")
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("xbcompute-")]

@@ -22,6 +22,8 @@ STREAM_LIMIT = 8 << 20
 SOCKET_BUFFER = 4 << 20
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 WORKER_MODULE = "xbcompute.node.worker"
+THREAD_GRACE = 5.0
+"""Seconds a worker in a thread has to finish what it is at."""
 
 
 class WorkerClient(Protocol):
@@ -64,6 +66,7 @@ class Worker:
         self._module = module
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -88,7 +91,8 @@ class Worker:
             from xbcompute.node.worker import Worker as Serving  # the worker's imports are heavy and not the node's
 
             serving = Serving(BlockingPipe(theirs))
-            threading.Thread(target=serving.serve, name="xbcompute-worker", daemon=True).start()
+            self._thread = threading.Thread(target=serving.serve, name="xbcompute-worker", daemon=True)
+            self._thread.start()
         else:
             environment = dict(os.environ)
             if self._threads is not None:
@@ -142,7 +146,7 @@ class Worker:
             await self._send({"t": "fail"}, json.dumps(error.public()).encode())
 
     async def stop(self) -> None:
-        """End it; a process that does not leave within a second is killed."""
+        """End it; a process that does not leave within a second is killed, a thread is waited for a little longer."""
         if self._writer is not None:
             self._writer.close()
             with contextlib.suppress(OSError):
@@ -153,6 +157,9 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
+        if self._thread is not None:
+            # A thread that is inside a native library while Python shuts down would abort the whole process.
+            await asyncio.to_thread(self._thread.join, THREAD_GRACE)
         if self._foreign is not None:
             await asyncio.to_thread(self._foreign.end, 1.0)
         if self._loop_task is not None:
