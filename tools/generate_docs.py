@@ -17,6 +17,9 @@ from typing import Any
 import click
 from typer.main import get_command
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import policy_docs
+
 from xbcompute.cli.app import app
 from xbcompute.specs import analysis, federation, site, study
 from xbcompute.specs.base import Spec, Window
@@ -382,6 +385,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/cards.md": cards_page,
     "docs/reference/cli.md": cli_page,
     "docs/adr/README.md": decisions,
+    "docs/policy/README.md": lambda: policy_docs.page("en"),
+    "docs/policy/README.zh.md": lambda: policy_docs.page("zh"),
 }
 BLOCKS: dict[str, Callable[[], str]] = {
     "README.md": lambda: protocol_table("en"),
