@@ -84,6 +84,23 @@ def test_a_lead_has_a_bounded_number_of_sessions_at_a_node(
     assert all("session.finding" not in ending.left(party) for party in (SECOND, THIRD, FOURTH))
 
 
+@pytest.mark.parametrize("kind", ["session.finding", "masked-sum.keys"], ids=["before the plan", "under the plan"])
+def test_what_left_before_a_session_broke_off_is_in_the_ledger(federation: Simulation, kind: str) -> None:
+    def other_plan(receiver: PartyId, message: Message) -> list[Message]:
+        return [replace(message, plan=bytes(range(32))) if message.kind == kind else message]
+
+    ending = run_against(federation, SECOND, other_plan)
+    assert ending.codes() == {"session.plan"}
+    for party in (LEAD, THIRD, FOURTH):
+        session = ending.sessions[party]
+        ledger = session.node.store.ledger
+        records = [ledger.record(number) for number in range(ledger.head().size)]
+        mine = {record.kind: record.body for record in records if record.session == session.id.hex()}
+        assert mine["refusal"]["code"] == "session.plan"
+        assert mine["crossings"]["crossings"] == session.crossings != []
+        assert "session.abort" in {row["kind"] for row in session.crossings}
+
+
 # ---- what a simulation says at its end -------------------------------------------------------------------------------
 
 

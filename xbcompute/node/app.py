@@ -190,8 +190,13 @@ class Node:
         session = self._open(frame.session, study, execute=bool(body.get("execute")))
         session.talk.arrived(sender, frame)  # its number counts
         if led >= LED_MAX:
-            text = f"{self.config.me}: {sender} leads {led} sessions here that have not ended."
-            session.fail(PeerError("node.busy", text, todo="Run again when one of them has ended."))
+            session.fail(
+                PeerError(
+                    "node.busy",
+                    f"{self.config.me}: {sender} leads {led} sessions here that have not ended.",
+                    todo="Run again when one of them has ended.",
+                )
+            )
         self._run(session)
         for early_sender, waiting in list(self._early.items()):
             ready = [early for early in waiting if early.session == frame.session]

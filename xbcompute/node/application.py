@@ -75,6 +75,11 @@ class Application:
     # ---- the plan ------------------------------------------------------------------------------------------------
 
     @property
+    def joined(self) -> bool:
+        """Whether the findings have been joined to a plan."""
+        return self._plan is not None
+
+    @property
     def plan(self) -> Plan:
         """The joined plan."""
         if self._plan is None:

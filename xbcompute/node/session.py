@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xbcompute.core.canonical import digest
 from xbcompute.core.errors import InputError, IntegrityError, PeerError, XbError, from_public
 from xbcompute.core.frame import Frame
+from xbcompute.core.grades import Grade
 from xbcompute.core.parties import PartyId
 from xbcompute.core.release import Release
 from xbcompute.node.application import Application
@@ -61,6 +62,7 @@ class Session:
         self._counted = LocalFinding(people=b"", n=0)
         self._started = time.monotonic()
         self._opening_recorded = False
+        self._crossings_recorded = False
         self._begun = False
         self._worker_report: dict[str, Any] = {}
         self._release_digest = ""
@@ -248,6 +250,7 @@ class Session:
         assert self.application is not None
         self._collect_crossings()
         await self.node.record("crossings", {"crossings": self.crossings}, self)
+        self._crossings_recorded = True
         summary = {
             "release": self._release_digest,
             "plan": self.application.plan_name,
@@ -260,9 +263,10 @@ class Session:
         self._collect_crossings()
 
     def _collect_crossings(self) -> None:
-        assert self.application is not None
-        inputs = self.application.grade
-        sent = graded(self.node.links.accounts.crossings(self.id), inputs=inputs, outputs=self.application.output_grade)
+        inputs = outputs = Grade.G1  # before the plan is joined, nothing but control messages can have left
+        if self.application is not None and self.application.joined:
+            inputs, outputs = self.application.grade, self.application.output_grade
+        sent = graded(self.node.links.accounts.crossings(self.id), inputs=inputs, outputs=outputs)
         opened = self._worker_report.get("opened")
         totals = opened_rows(self.me, self.holders, opened, inputs) if opened else []
         self.crossings = sent + totals
@@ -328,13 +332,21 @@ class Session:
         self.talk.fail(error)
         # Whoever ended it may have told this node alone, so the others hear it from here as well.
         await asyncio.gather(*(self._tell_end(party, error) for party in self.others))
-        with contextlib.suppress(XbError):
-            if self.application is not None:
-                self._collect_crossings()
-            if self.execute:
-                rules = [] if self.decision is None else list(self.decision["rules"])
-                await self.node.record("refusal", {"code": error.code, "rules": rules}, self)
+        try:
+            await self._record_end(error)
+        except Exception as fault:  # whatever it is, those who wait must hear that the session has ended
+            self.node.log.error("the end of session %s is not in the ledger: %s", self.id.hex(), type(fault).__name__)
         await self.events.add(state_of(error), {"error": error.public()})
+
+    async def _record_end(self, error: XbError) -> None:
+        """What left before a session broke off is in the ledger as well, unless it stands there already."""
+        self._collect_crossings()
+        if not self.execute:
+            return
+        if not self._crossings_recorded:
+            await self.node.record("crossings", {"crossings": self.crossings}, self)
+        rules = [] if self.decision is None else list(self.decision["rules"])
+        await self.node.record("refusal", {"code": error.code, "rules": rules}, self)
 
     async def _tell_end(self, party: PartyId, error: XbError) -> None:
         with contextlib.suppress(XbError, TimeoutError):
