@@ -33,6 +33,14 @@ def marked(mark: str) -> dict[int, str]:
     return found
 
 
+def parent_of(pid: int) -> int:
+    """The parent's process id, or 0 when the process has gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
 def until(condition: Callable[[], object], *, seconds: float = 30.0, what: str = "") -> None:
     """Wait for ``condition``; a test that never sees it fails here."""
     deadline = time.monotonic() + seconds
@@ -61,7 +69,11 @@ class Relay:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(self._target)
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:
+                near.close()
+                continue
             self._open += [near, far]
             for source, sink, way in ((near, far, (caller, called)), (far, near, (called, caller))):
                 threading.Thread(target=self._carry, args=(source, sink, way), daemon=True).start()

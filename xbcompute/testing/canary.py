@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+
+_ALONE = re.compile(r"(?<![0-9A-Fa-f.])[0-9]{7}(?![0-9A-Fa-f])")
 
 
 class Canaries:
     """Distinct texts and numbers to plant; ``sightings`` says where one turned up.
 
-    Numbers have seven significant digits that occur nowhere by chance, so that a sum or a count cannot equal one.
+    Numbers have seven digits, so that a count or a sum does not equal one; they count as seen where they do not stand
+    inside a longer number or a word of hexadecimal digits, where any seven digits turn up by chance.
     """
 
     def __init__(self, count: int) -> None:
@@ -23,7 +27,8 @@ class Canaries:
     def sightings(self, name: str, data: bytes | str) -> list[str]:
         """A line for each canary that stands in ``data``."""
         text = data if isinstance(data, str) else data.decode("utf-8", errors="replace")
-        return [f"{name}: {number}" for number in self.numbers if str(number) in text]
+        seen = {int(digits) for digits in _ALONE.findall(text)}
+        return [f"{name}: {number}" for number in self.numbers if number in seen or f"canary{number}" in text]
 
     def in_files(self, paths: Iterable[Path]) -> list[str]:
         """Sightings in the bytes of files; folders are read through."""
