@@ -10,7 +10,7 @@ from xbcompute.specs.load import load_study
 
 
 class Study:
-    """The question, read from ``study.toml``; hand it to :meth:`Federation.explain` and :meth:`Federation.run`."""
+    """The question, read from ``study.toml``; hand it to ``explain`` and ``run`` of a simulation or a connection."""
 
     def __init__(self, spec: specs.Study) -> None:
         self.spec = spec

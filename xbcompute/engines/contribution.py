@@ -84,11 +84,6 @@ def checked(layout: Layout, mine: Contribution) -> dict[str, NDArray[Any]]:
     return {name: _checked(name, spec, mine[name]) for name, spec in layout.items()}
 
 
-def total_dtypes(layout: Layout) -> Mapping[str, str]:
-    """Element type of each array of a total: ``int64`` for integer arrays, otherwise ``float64``."""
-    return {name: "int64" if spec.integer else "float64" for name, spec in layout.items()}
-
-
 def blocks(size: int, step: int = BLOCK) -> Iterator[slice]:
     """Consecutive slices of at most ``step`` elements that cover ``size``."""
     for start in range(0, size, step):

@@ -7,13 +7,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from xbcompute.client.progress import ProgressView
 from xbcompute.client.results import Decision, Run
-from xbcompute.client.session import Progress, explained, followed
+from xbcompute.client.session import Caller, Progress, explained, followed
 from xbcompute.client.study import Study
 from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import InputError, XbError, from_public
@@ -24,7 +23,7 @@ from xbcompute.node.store import open_store
 from xbcompute.policy.approvals import SignedApproval
 from xbcompute.simulate.keys import make_keys, node_body, user_of
 from xbcompute.simulate.merge import merged
-from xbcompute.simulate.nodes import Caller, MemoryNodes, Nodes, ProcessNodes
+from xbcompute.simulate.nodes import MemoryNodes, Nodes, ProcessNodes
 from xbcompute.specs.load import StudyFolder, load_folder
 from xbcompute.specs.site import Approval
 
@@ -157,19 +156,10 @@ class Simulation:
         return handed
 
     def _signed(self, party: PartyId, role: str, approval: Approval, application: str) -> SignedApproval:
-        unsigned = SignedApproval(
-            party=party,
-            user=user_of(role),
-            role=role,
-            study=approval.study,
-            application=application,
-            purpose=approval.purpose,
-            outputs=approval.outputs,
-            from_=approval.from_,
-            to=approval.to,
+        key = self._keys[party].signers[role]
+        return SignedApproval.sign(
+            key=key, party=party, user=user_of(role), role=role, application=application, approval=approval
         )
-        key = self._keys[party].signers[role].expose()
-        return replace(unsigned, signature=key.sign(unsigned.statement()))
 
     def run(self, study: Study | None = None, *, progress: Progress | bool | None = None) -> Run:
         """Run the study over all nodes; the first recipient's results, every node's crossings and ledger.

@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from xbcompute.client.session import Caller
 from xbcompute.core.errors import PeerError, from_public
 from xbcompute.core.parties import PartyId
 from xbcompute.gate.client import NodeClient
@@ -29,31 +30,6 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
 
 T = TypeVar("T")
-
-
-class Caller(Protocol):
-    """What a user asks of a node; over mutual TLS or in process."""
-
-    def explain(self, study: bytes) -> bytes:
-        """The decision on a study."""
-
-    def submit(self, study: bytes) -> str:
-        """Start a study."""
-
-    def watch(self, session: str) -> Iterator[bytes]:
-        """Events until the session ends."""
-
-    def results(self, session: str) -> bytes:
-        """How it ended."""
-
-    def approve(self, body: bytes) -> bytes:
-        """Hand in signed approvals."""
-
-    def ledger(self, since: int = 0) -> Iterator[bytes]:
-        """The ledger file in pieces."""
-
-    def status(self) -> bytes:
-        """The node's state."""
 
 
 class Nodes(Protocol):
