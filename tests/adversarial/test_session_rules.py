@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
@@ -296,3 +297,18 @@ def test_numbers_that_are_none_do_not_pass_in_the_clear(tmp_path: Path) -> None:
         assert federation.explain()["protocol"] == "clear-aggregate"
         ending = run_against(federation, LEAD, only("clear.values", bad))
     assert isinstance(ending.error, IntegrityError) and ending.exits() == {6}
+
+
+def test_an_application_can_be_approved_at_a_slow_party_as_soon_as_the_lead_has_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Simulation(clinics(TABLE).write(tmp_path), in_process=True) as federation:
+        node = node_of(federation, THIRD)
+        keep = node.keep_application
+
+        async def slowly(application: Any) -> None:
+            await asyncio.sleep(0.3)
+            await keep(application)
+
+        monkeypatch.setattr(node, "keep_application", slowly)
+        assert federation.explain().runs

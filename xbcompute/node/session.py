@@ -158,6 +158,8 @@ class Session:
         application = self.application
         application.join()
         self.talk.plan = application.plan_digest
+        # Before a peer hears of it: once a session is agreed anywhere, its application can be approved everywhere.
+        await self.node.keep_application(application)
         body = {"plan": application.plan_name, "approval": await application.approval(), "execute": self.execute}
         # Sent without the plan's digest: a peer that is still joining does not know it yet.
         await self.talk.tell(self.others, "session.plan", body, plan=NO_PLAN)
@@ -170,7 +172,6 @@ class Session:
                 raise IntegrityError("session.propose", f"{self.lead} did not propose the same to {sender} as to us.")
             application.peer_approval(sender, reply.get("approval"))
         self.decision = application.decision()
-        await self.node.keep_application(application)
         await self.events.add("agreed", {"verdict": self.decision["verdict"], "protocol": self.decision["protocol"]})
 
     async def _compute(self) -> None:
