@@ -18,7 +18,6 @@ from tests.support.folders import (
     FOUR,
     LEVEL4,
     PUBLIC,
-    ROLES,
     Draft,
     decide,
     number,
@@ -283,12 +282,13 @@ def test_roles_that_have_not_signed_are_listed_by_party(tmp_path: Path) -> None:
     assert decision["by_party"]["sz-hospital-1"]["required_roles"] == []
 
 
-def test_from_a_thousand_people_the_committee_signs_too(tmp_path: Path) -> None:
-    many = hospitals().every(rows_max=250)
-    decision = decide(many, tmp_path / "a")
-    assert decision["verdict"] == "HOLD" and decision["required_roles"] == ["EX"]
-    assert decide(approved(many, roles=[*ROLES, "EX"]), tmp_path / "b")["verdict"] == "PERMIT_WITH_CONDITIONS"
-    assert decide(hospitals().every(rows_max=249), tmp_path / "c")["verdict"] == "PERMIT_WITH_CONDITIONS"
+@pytest.mark.parametrize(("rows_max", "adversary"), [(249, "semi_honest"), (250, "malicious")])
+def test_from_a_thousand_people_the_protocol_must_withstand_malice(
+    rows_max: int, adversary: str, tmp_path: Path
+) -> None:
+    decision = decide(hospitals().every(rows_max=rows_max), tmp_path / "a")
+    assert (decision["verdict"], decision["protocol"]) == ("PERMIT_WITH_CONDITIONS", "masked-sum")
+    assert decision["adversary"] == adversary
 
 
 def test_the_strictest_limits_of_all_sites_hold(tmp_path: Path) -> None:
