@@ -120,11 +120,13 @@ def study_check(folder: Folder, as_json: JsonFlag = False) -> None:
 @study.command("schema")
 def study_schema(
     file: Annotated[SchemaFile, typer.Argument(help="Which file.")] = "study",
+    as_json: JsonFlag = True,
 ) -> None:
-    """The JSON Schema of a file, for editors."""
+    """The JSON Schema of a file, for editors; always JSON."""
     from xbcompute.cli.checks import json_schema
 
-    print_json(json_schema(file))
+    with ending(as_json):
+        print_json(json_schema(file))
 
 
 @ledger.command("verify")

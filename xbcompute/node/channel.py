@@ -17,7 +17,7 @@ from xbcompute.core.parties import PartyId
 from xbcompute.node.pipe import BlockingPipe, Packet
 from xbcompute.wire.codec import MESSAGE_MAX, decode_fields, encode_fields
 
-BUFFER_MAX = 8 << 30
+BUFFER_MAX = 2 << 30
 """Bytes of messages that may wait unread; more means that peers send what nobody asked for."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbcompute.core.canonical import dumps
 from xbcompute.core.errors import InputError
+from xbcompute.node.archive import stored_results
 from xbcompute.node.events import ENDED
 from xbcompute.node.session import Session
 from xbcompute.specs.study import Study, parse_study
@@ -45,6 +46,9 @@ class Service:
 
     async def results(self, user: str, session: str) -> bytes:
         """How a session ended: decision, release if this party is a recipient, crossings, ledger head, timing."""
+        node = self._node
+        if bytes.fromhex(session) not in node.sessions:
+            return dumps(await node.store_call(stored_results, node.store, session, node.config.me))
         found = self._find(session)
         if found.events.state not in ENDED:
             raise InputError("session.running", "the session has not ended yet.", todo="Watch it to its end.")

@@ -221,7 +221,6 @@ class WorkerPool:
     def __init__(self, *, in_process: bool, threads: int | None, running: tuple[int, int] | None = None) -> None:
         self._make: Callable[[], Worker] = lambda: Worker(in_process=in_process, threads=threads)
         self._running = running
-        self._foreign: ForeignProcess | None = None
         self._warm: Worker | None = None
         self._busy: set[Worker] = set()
         self._stopping = False
