@@ -14,6 +14,7 @@ import pytest
 from tests.support.folders import FOUR, LEVEL4, number
 from tests.support.folders import Draft as FolderDraft
 from tests.support.policies import DESCRIBE, NOW, TRAIN, TWO, Draft, fleets, hospitals
+from xbcompute.cli.deciding import explain
 from xbcompute.cli.rules import show_difference, show_remedies, show_survey, show_table
 from xbcompute.core.errors import InputError
 from xbcompute.core.parties import PartyId
@@ -271,3 +272,18 @@ def test_remedies_are_shown(past: Path, capsys: pytest.CaptureFixture[str], lang
     assert json.loads(capsys.readouterr().out)["ways"][0]["documents"] == [
         {"party": "sz-hospital-1", "kind": "SC_FILING"}
     ]
+
+
+def test_explain_states_what_leaves_to_whom_by_which_rule_and_at_what_cost(
+    past: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(past / "one", as_json=False, lang="en") == 0
+    shown = capsys.readouterr().out
+    for words in ("Opened to: every contributor", "Rules that allow it: ", "B08", "assumed by the card", "rounds"):
+        assert words in shown
+    assert explain(past / "one", as_json=True, lang="zh", rtt_ms=200.0, goodput_mbit=10.0) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["decision"]["estimate"]["measured"] is True
+    assert "实测" in body["zh"]
+    with pytest.raises(InputError, match="two figures"):
+        explain(past / "one", as_json=True, lang="en", rtt_ms=200.0)

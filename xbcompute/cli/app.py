@@ -100,12 +100,14 @@ def policy_explain(
     folder: Folder,
     as_json: JsonFlag = False,
     lang: Annotated[Literal["en", "zh", "both"], typer.Option(help="Language.")] = "both",
+    rtt_ms: Annotated[float | None, typer.Option(min=0, help="Measured round trip, for the estimate of time.")] = None,
+    goodput_mbit: Annotated[float | None, typer.Option(min=0.001, help="Measured goodput, with --rtt-ms.")] = None,
 ) -> None:
-    """The decision as a page a lawyer can read, in 中文 and English."""
+    """The decision as a page a lawyer can read, in 中文 and English, with estimated rounds, bytes and time."""
     from xbcompute.cli.deciding import explain
 
     with ending(as_json):
-        raise typer.Exit(explain(folder, as_json=as_json, lang=lang))
+        raise typer.Exit(explain(folder, as_json=as_json, lang=lang, rtt_ms=rtt_ms, goodput_mbit=goodput_mbit))
 
 
 @study.command("check")

@@ -7,6 +7,8 @@ from typing import Literal
 
 from xbcompute.cli.output import print_json
 from xbcompute.cli.render import decision_view, make_console
+from xbcompute.core.errors import InputError
+from xbcompute.policy.cost import Channel
 from xbcompute.policy.verdict import Verdict
 from xbcompute.policy.view import explain_text
 from xbcompute.simulate.deciding import decide_folder
@@ -25,9 +27,27 @@ def decide(folder: Path, *, as_json: bool) -> int:
     return EXIT[Verdict(decision["verdict"])]
 
 
-def explain(folder: Path, *, as_json: bool, lang: Literal["en", "zh", "both"]) -> int:
-    """Print the decision as a page; the exit code of its verdict."""
-    decision = decide_folder(load_folder(folder))
+def explain(
+    folder: Path,
+    *,
+    as_json: bool,
+    lang: Literal["en", "zh", "both"],
+    rtt_ms: float | None = None,
+    goodput_mbit: float | None = None,
+) -> int:
+    """Print the decision as a page; the exit code of its verdict.
+
+    Raises:
+        InputError: one of the two channel figures is given without the other.
+    """
+    if (rtt_ms is None) != (goodput_mbit is None):
+        raise InputError(
+            "channel.figures",
+            "--rtt-ms and --goodput-mbit are two figures of one measurement.",
+            todo="Give both, or neither: then what the protocol card assumes is taken.",
+        )
+    channel = None if rtt_ms is None or goodput_mbit is None else Channel(rtt_ms, goodput_mbit)
+    decision = decide_folder(load_folder(folder), channel)
     pages = {
         "zh": explain_text(decision, "zh") if lang != "en" else "",
         "en": explain_text(decision, "en") if lang != "zh" else "",

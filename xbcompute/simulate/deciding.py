@@ -9,6 +9,7 @@ from xbcompute.core.parties import PartyId
 from xbcompute.core.schema import Limits, Schema
 from xbcompute.node.sources import count_people
 from xbcompute.policy import folder as policy_folder
+from xbcompute.policy.cost import Channel
 from xbcompute.specs.base import SHANGHAI
 from xbcompute.specs.load import StudyFolder
 from xbcompute.specs.schema import column_facts, join_schema
@@ -47,6 +48,6 @@ def clocks(folder: StudyFolder) -> dict[PartyId, dt.datetime]:
     return {party: site.site.clock or now for party, site in folder.sites.items()}
 
 
-def decide_folder(folder: StudyFolder) -> dict[str, Any]:
-    """The ``decision`` object of a study folder."""
-    return policy_folder.decide_folder(folder, count_all(folder), clocks(folder))
+def decide_folder(folder: StudyFolder, channel: Channel | None = None) -> dict[str, Any]:
+    """The ``decision`` object of a study folder; its cost over ``channel`` where figures are given."""
+    return policy_folder.decide_folder(folder, count_all(folder), clocks(folder), channel=channel)
