@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -159,16 +160,17 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 
 def wait_linked(root: Path, ports: dict[str, int]) -> None:
-    party = "suzhou-lab"
-    for _ in range(60):
-        with xb.connect(
-            f"127.0.0.1:{ports[party]}",
-            identity=root / party / "ana.pem",
-            certificate=root / party / "certs" / f"{party}.crt",
-        ) as node:
-            if all(node.status()["links"].values()):
-                return
-    raise AssertionError("the nodes did not link")
+    """Return once every node has a link to every other."""
+    for party, port in ports.items():
+        home = root / party
+        certificate = home / "certs" / f"{party}.crt"
+        with xb.connect(f"127.0.0.1:{port}", identity=home / "ana.pem", certificate=certificate) as node:
+            for _ in range(600):
+                if all(node.status()["links"].values()):
+                    break
+                time.sleep(0.05)
+            else:
+                raise AssertionError(f"the node of {party} did not link")
 
 
 @pytest.mark.processes
