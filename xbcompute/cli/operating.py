@@ -39,7 +39,7 @@ def policy_sign(
     party: Annotated[str, typer.Option(help="Whose signature it is.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Sign policy packs for your party; prints the [[pack]] entries of federation.toml."""
+    """Sign policy packs for your party; prints the pack entries for federation.toml."""
     from xbcompute.cli.serving import sign_packs
 
     with ending(as_json):
