@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from xbcompute.core.canonical import dumps
@@ -67,6 +67,7 @@ class Worker:
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -78,11 +79,11 @@ class Worker:
     async def start(self) -> None:
         """Start the process (or thread), unless it runs already, and its reading loop."""
         if self._running is None:
-            ours = self._launch()
+            self._socket = self._launch()
         else:
-            ours = socket.socket(fileno=self._running[0])
+            self._socket = socket.socket(fileno=self._running[0])
             self._foreign = ForeignProcess(self._running[1])
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=STREAM_LIMIT)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=STREAM_LIMIT)
         self._loop_task = asyncio.create_task(self._loop())
 
     def _launch(self) -> socket.socket:
@@ -151,6 +152,8 @@ class Worker:
             self._writer.close()
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
+        elif self._socket is not None:  # it was stopped while it started
+            self._socket.close()
         if self._process is not None:
             try:  # it leaves by itself once its pipe is closed, and takes its temporary files along
                 await asyncio.to_thread(self._process.wait, 1.0)
@@ -219,26 +222,34 @@ class WorkerPool:
     """One worker a session, one kept warm."""
 
     def __init__(self, *, in_process: bool, threads: int | None, running: tuple[int, int] | None = None) -> None:
-        self._make: Callable[[], Worker] = lambda: Worker(in_process=in_process, threads=threads)
+        self._in_process = in_process
+        self._threads = threads
         self._running = running
         self._warm: Worker | None = None
-        self._busy: set[Worker] = set()
+        self._alive: set[Worker] = set()
         self._stopping = False
         self._warming = asyncio.Lock()
+
+    def _make(self) -> Worker:
+        running, self._running = self._running, None
+        in_process = self._in_process and running is None
+        worker = Worker(in_process=in_process, threads=self._threads, running=running)
+        self._alive.add(worker)
+        return worker
+
+    async def _end(self, worker: Worker) -> None:
+        await worker.stop()
+        self._alive.discard(worker)
 
     async def warm(self) -> None:
         """Start a worker ahead of need; it is handed out only once it runs."""
         async with self._warming:
             if self._warm is not None and not self._warm.gone.is_set():
                 return
-            if self._running is not None:
-                worker = Worker(in_process=False, threads=None, running=self._running)
-                self._running = None
-            else:
-                worker = self._make()
+            worker = self._make()
             await worker.start()
             if self._stopping:
-                await worker.stop()
+                await self._end(worker)
             else:
                 self._warm = worker
 
@@ -248,22 +259,16 @@ class WorkerPool:
         if worker is None or worker.gone.is_set():
             worker = self._make()
             await worker.start()
-        self._busy.add(worker)
         return worker
 
     async def give_back(self, worker: Worker) -> None:
         """End a session's worker, whose rows must not outlive it, and start the next one ahead of need."""
-        self._busy.discard(worker)
-        await worker.stop()
+        await self._end(worker)
         if not self._stopping:
             await self.warm()
 
     async def stop(self) -> None:
-        """End every worker."""
+        """End every worker, also one whose start or end was cut short."""
         self._stopping = True
-        workers: list[Awaitable[None]] = [worker.stop() for worker in self._busy]
-        if self._warm is not None:
-            workers.append(self._warm.stop())
-        self._busy.clear()
         self._warm = None
-        await asyncio.gather(*workers)
+        await asyncio.gather(*(self._end(worker) for worker in tuple(self._alive)))
